@@ -185,10 +185,10 @@
 
    9. MEMORY
 
-   A series of a counter with two labels takes about 230 bytes, of a histogram with 11 buckets
-   about 300, all included. inc, add, set, observe and timers never allocate, nor does labels()
-   for a view that exists, up to 1 KB of values. All memory comes from the registry's allocator
-   and goes back with pytheus_registry_free.
+   A series of a counter with two labels takes about 180 bytes, one of a histogram with 11 buckets
+   about 310, all included. inc, add, set, observe and timers never allocate, nor does labels() for
+   a view that exists, up to 1 KB of values. All memory comes from the registry's allocator and goes
+   back with pytheus_registry_free.
 
 
    10. THREADS, SIGNALS, FORK
@@ -405,6 +405,7 @@ typedef struct pytheus_sink {
    time). */
 typedef struct pytheus_timer {
     pytheus_view view;
+    pytheus_registry *registry; /* whose clock was started; NULL: the system's */
     double start;
     double seconds;
     bool running;
@@ -527,8 +528,8 @@ PYTHEUS_API bool pytheus_view_observable(pytheus_view view);
 /* The value of a counter or gauge, the sum of a histogram or summary. No lock, never allocates. */
 PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value);
 
-/* Removes the series of a complete view; a partial view and every series with its labels; all
-   series when no label is set. A series that exists from the start is set to 0 instead. */
+/* Removes the series of a complete view, or a partial view with every series that has its labels:
+   all, where it has none. A series that exists from the start is set to 0 instead. */
 PYTHEUS_API pytheus_err pytheus_view_remove(pytheus_view view);
 
 /* Removes all series of the metric, whatever the view's labels. */
@@ -653,6 +654,7 @@ PYTHEUS__OFF(pytheus_err, pytheus_sample_value,
 static inline PYTHEUS__UNUSED pytheus_timer pytheus_timer_start(pytheus_view view) {
     pytheus_timer timer;
     timer.view = view;
+    timer.registry = NULL;
     timer.start = timer.seconds = 0;
     timer.running = false;
     return timer;
@@ -794,6 +796,16 @@ PYTHEUS__CXX_METRIC(summary)
 namespace pytheus {
 namespace detail {
 
+template <class Handle, class... Strings>
+inline Handle at(pytheus__site *site, Handle handle, Strings... strings) {
+    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&
+                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,
+                  "labels come in name, value pairs, 16 at most");
+    const char *const pairs[] = {&*strings...};
+    handle.view = pytheus__at(site, handle.view, pairs, sizeof...(strings));
+    return handle;
+}
+
 struct time_scope {
     pytheus__time_scope_data data;
     explicit time_scope(pytheus_view view) : data(pytheus__time_begin(view)) {}
@@ -842,6 +854,21 @@ struct exception_scope {
     exception_scope &operator=(const exception_scope &) = delete;
 };
 
+template <class T, bool = __is_enum(T)> struct is_signed_enum { static const bool value = false; };
+template <class T> struct is_signed_enum<T, true> {
+    static const bool value = static_cast<__underlying_type(T)>(-1) < 1;
+};
+/* Types without an overload of their own. */
+template <class T> inline bool failed(T v) {
+    static_assert(is_signed_enum<T>::value, "this can't be negative: PYTHEUS_COUNT_IF");
+    return pytheus__failed_long_long(static_cast<long long>(v));
+}
+inline bool failed(signed char v) {
+    return pytheus__failed_int(v);
+}
+inline bool failed(short v) {
+    return pytheus__failed_int(v);
+}
 inline bool failed(int v) {
     return pytheus__failed_int(v);
 }
@@ -854,11 +881,6 @@ inline bool failed(long long v) {
 template <class T> inline bool failed(T *p) {
     return pytheus__failed_pointer(p);
 }
-/* Would convert to int without a word. */
-bool failed(bool) = delete;
-bool failed(char) = delete;
-bool failed(unsigned char) = delete;
-bool failed(unsigned short) = delete;
 
 template <class T> inline T count_errors(pytheus_counter counter, T result) {
     if (failed(result)) {
@@ -939,13 +961,10 @@ inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
         return _result;                                                                            \
     }())
 
-#define PYTHEUS_AT(kind, handle, ...)                                                              \
+#define PYTHEUS__AT(site, kind, handle, ...)                                                       \
     ([&] {                                                                                         \
         static pytheus__site site;                                                                 \
-        const char *const pairs[] = {PYTHEUS__STRINGS(__VA_ARGS__)};                               \
-        pytheus_##kind base = (handle);                                                            \
-        base.view = pytheus__at(&site, base.view, pairs, PYTHEUS__COUNT(__VA_ARGS__));             \
-        return base;                                                                               \
+        return pytheus::detail::at<pytheus_##kind>(&site, (handle), __VA_ARGS__);                  \
     }())
 
 #else /* C */
@@ -1010,12 +1029,20 @@ inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
 #define PYTHEUS__AT(site, kind, handle, ...)                                                       \
     (__extension__({                                                                               \
         static pytheus__site site;                                                                 \
-        pytheus_##kind pytheus__base = (handle);                                                   \
-        pytheus__base.view = pytheus__at(&site, pytheus__base.view, PYTHEUS__PAIRS(__VA_ARGS__));  \
-        pytheus__base;                                                                             \
+        pytheus__at_##kind(&site, (handle), PYTHEUS__PAIRS(__VA_ARGS__));                          \
     }))
-#define PYTHEUS_AT(kind, handle, ...)                                                              \
-    PYTHEUS__AT(PYTHEUS__ID(pytheus__site), kind, handle, __VA_ARGS__)
+#define PYTHEUS__DEFINE_AT(kind)                                                                   \
+    static inline PYTHEUS__UNUSED pytheus_##kind pytheus__at_##kind(                               \
+        pytheus__site *site, pytheus_##kind handle, const char *const *pairs,                      \
+        size_t num_strings) {                                                                      \
+        handle.view = pytheus__at(site, handle.view, pairs, num_strings);                          \
+        return handle;                                                                             \
+    }
+PYTHEUS__DEFINE_AT(counter)
+PYTHEUS__DEFINE_AT(gauge)
+PYTHEUS__DEFINE_AT(histogram)
+PYTHEUS__DEFINE_AT(summary)
+#undef PYTHEUS__DEFINE_AT
 #else /* neither cleanup attribute nor destructors: an early exit loses the observation */
 #define PYTHEUS__TIME(id, m)                                                                       \
     for (pytheus__time_scope_data id = pytheus__time_begin((m).view); id.open;                     \
@@ -1031,6 +1058,8 @@ inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
 #define PYTHEUS_TRACK_INPROGRESS(g) PYTHEUS__PROGRESS(PYTHEUS__ID(pytheus__p), g)
 #if defined(__GNUC__) || defined(__cplusplus)
 #define PYTHEUS_TIME_SCOPE(m) PYTHEUS__TIME_SCOPE(PYTHEUS__ID(pytheus__t), m)
+#define PYTHEUS_AT(kind, handle, ...)                                                              \
+    PYTHEUS__AT(PYTHEUS__ID(pytheus__site), kind, handle, __VA_ARGS__)
 #define PYTHEUS_TRACK_INPROGRESS_SCOPE(g) PYTHEUS__PROGRESS_SCOPE(PYTHEUS__ID(pytheus__p), g)
 #endif
 
@@ -1069,6 +1098,15 @@ inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
 #error "pytheus.h: define all of PYTHEUS_MALLOC, PYTHEUS_REALLOC and PYTHEUS_FREE, or none of them"
 #endif
 
+/* All zero, also where members have initialisers, and without code that runs before main. */
+#ifdef __cplusplus
+#define PYTHEUS__EMPTY                                                                             \
+    {}
+#else
+#define PYTHEUS__EMPTY                                                                             \
+    { 0 }
+#endif
+
 /* ==== PLATFORM: ATOMICS, LOCKS, CLOCKS ==== */
 
 /* 8-byte alignment is what makes 64-bit atomics lock-free on 32-bit x86. */
@@ -1095,7 +1133,7 @@ typedef uint64_t pytheus__word;
 #define PYTHEUS__STORE_RELEASE(p, v) (*(p) = (v))
 #define PYTHEUS__ADD(p, v) ((*(p) += (v)) - (v))
 #define PYTHEUS__SET_BITS(p, v) ((*(p) |= (v)) ^ (v))
-#define PYTHEUS__REPLACE(p, expected, v) (*(p) = (v), true)
+#define PYTHEUS__REPLACE(p, expected, v) ((void)*(expected), *(p) = (v), true)
 #else
 #error "pytheus.h: this compiler has no __atomic builtins; PYTHEUS_NO_THREADS does without them"
 #endif
@@ -1167,7 +1205,11 @@ static double pytheus__wall_clock(void) {
 #ifdef __linux__
 typedef int pytheus__clock_id;
 #if defined(__STRICT_ANSI__) && !defined(__cplusplus)
-extern int clock_gettime(int clock, struct timespec *now);
+extern int clock_gettime(int clock, struct timespec *now)
+#ifdef __USE_TIME_BITS64
+    __asm__("__clock_gettime64") /* what the header would have said */
+#endif
+    ;
 extern int fsync(int fd);
 #endif
 #else
@@ -3122,7 +3164,7 @@ static pytheus_view pytheus__find_or_make(pytheus__family *family, const pytheus
 enum { PYTHEUS__TOLD_OVERFLOW = 1 };
 
 static void pytheus__count_overflow(pytheus__family *family) {
-    PYTHEUS__ADD(&family->overflow_calls, 1);
+    (void)PYTHEUS__ADD(&family->overflow_calls, 1);
     if (!(PYTHEUS__SET_BITS(&family->told, PYTHEUS__TOLD_OVERFLOW) & PYTHEUS__TOLD_OVERFLOW)) {
         char sentence[PYTHEUS__SENTENCE_SIZE], limit[PYTHEUS__NUMBER_SIZE + 1];
         *pytheus__put_integer(limit, family->max_series) = '\0';
@@ -3307,7 +3349,7 @@ PYTHEUS_API pytheus_err pytheus_view_clear(pytheus_view view) {
 
 static pytheus__lock pytheus__registries_lock = PYTHEUS__LOCK_INIT;
 static pytheus_registry *pytheus__registries;
-static pytheus_registry pytheus__default_registry;
+static pytheus_registry pytheus__default_registry = PYTHEUS__EMPTY;
 static uint32_t pytheus__default_is_ready;
 
 /* -- fork: all locks are taken around it, so that the child finds none held by a thread that it
@@ -3348,7 +3390,7 @@ static void pytheus__prepare_for_fork(void) {}
 
 static void pytheus__registry_set_up(pytheus_registry *registry,
                                      const pytheus_registry_desc *desc) {
-    memset(registry, 0, sizeof *registry);
+    memset((void *)registry, 0, sizeof *registry);
     pytheus__lock_init(&registry->lock);
     registry->allocator = desc->allocator;
     registry->logger = desc->logger;
@@ -3383,12 +3425,11 @@ static void pytheus__registry_unlink(pytheus_registry *registry) {
 PYTHEUS_API pytheus_registry *pytheus_default(void) {
     pytheus_registry *registry = &pytheus__default_registry;
     if (!PYTHEUS__LOAD_ACQUIRE(&pytheus__default_is_ready)) {
-        pytheus_registry_desc desc;
-        memset(&desc, 0, sizeof desc);
+        pytheus_registry_desc plain = PYTHEUS__EMPTY;
         pytheus__prepare_for_fork();
         pytheus__acquire(&pytheus__registries_lock);
         if (!PYTHEUS__LOAD(&pytheus__default_is_ready)) {
-            pytheus__registry_set_up(registry, &desc);
+            pytheus__registry_set_up(registry, &plain);
             pytheus__registry_link(registry);
             PYTHEUS__STORE_RELEASE(&pytheus__default_is_ready, (uint32_t)1);
         }
@@ -3412,10 +3453,9 @@ static bool pytheus__is_prefix(const char *prefix) {
 }
 
 PYTHEUS_API pytheus_registry *pytheus_registry_new(const pytheus_registry_desc *desc) {
-    pytheus_registry_desc plain;
-    pytheus_registry model, *registry;
+    pytheus_registry_desc plain = PYTHEUS__EMPTY;
+    pytheus_registry model = PYTHEUS__EMPTY, *registry;
     size_t prefix_size;
-    memset(&plain, 0, sizeof plain);
     desc = desc ? desc : &plain;
     pytheus__registry_set_up(&model, desc);
     prefix_size = desc->prefix ? strlen(desc->prefix) : 0;
@@ -3519,6 +3559,9 @@ static pytheus_err pytheus__check_name(const pytheus_desc *desc) {
                              "%.100s: names that begin with pytheus_ are reserved", name);
     }
     size = pytheus__without_total(name, size);
+    if (!size) {
+        return pytheus__fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before _total", name);
+    }
     if (unit_size && (!pytheus__ends_with(name, size, desc->unit) || size < unit_size + 2 ||
                       name[size - unit_size - 1] != '_')) {
         return pytheus__fail(PYTHEUS_ERR_NAME, "%.100s: the name does not end with its unit, _%s",
@@ -4227,7 +4270,7 @@ static bool pytheus__is_still(pytheus_view view) {
 static pytheus_err pytheus__add_whole(pytheus_view view, size_t cell, uint64_t n) {
     pytheus__word *word = &pytheus__cells(view.node)[cell];
     if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
-        PYTHEUS__ADD(word, n);
+        (void)PYTHEUS__ADD(word, n);
         return PYTHEUS_OK;
     }
     uint64_t old = PYTHEUS__LOAD_ACQUIRE(word);
@@ -4436,8 +4479,7 @@ PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value) {
 
 /* ==== TIMERS ==== */
 
-static double pytheus__now(pytheus_view view) {
-    pytheus_registry *registry = view.node ? view.node->family->registry : NULL;
+static double pytheus__now(const pytheus_registry *registry) {
     if (registry && registry->clock) {
         return registry->clock(registry->clock_user);
     }
@@ -4450,9 +4492,10 @@ static double pytheus__now(pytheus_view view) {
 PYTHEUS_API pytheus_timer pytheus_timer_start(pytheus_view view) {
     pytheus_timer timer;
     timer.view = view;
+    timer.registry = view.node ? view.node->family->registry : NULL;
     timer.seconds = 0;
     timer.running = true;
-    timer.start = pytheus__now(view);
+    timer.start = pytheus__now(timer.registry);
     return timer;
 }
 
@@ -4477,7 +4520,7 @@ static void pytheus__observe_seconds(pytheus_view view, double seconds) {
 
 PYTHEUS_API double pytheus_timer_stop(pytheus_timer *timer) {
     if (timer->running) {
-        double seconds = pytheus__now(timer->view) - timer->start;
+        double seconds = pytheus__now(timer->registry) - timer->start;
         timer->running = false;
         timer->seconds = seconds > 0 ? seconds : 0;
         pytheus__observe_seconds(timer->view, timer->seconds);
@@ -4591,18 +4634,27 @@ static void pytheus__flush(pytheus__writer *writer) {
     writer->used = 0;
 }
 
-/* Never called with the lock held unless it is known to fit. */
-static void pytheus__put(pytheus__writer *writer, const char *bytes, size_t size) {
-    while (size > PYTHEUS__CHUNK_SIZE - writer->used) {
-        size_t part = PYTHEUS__CHUNK_SIZE - writer->used;
+static void pytheus__put_in_parts(pytheus__writer *writer, const char *bytes, size_t size) {
+    while (size) {
+        size_t room = PYTHEUS__CHUNK_SIZE - writer->used, part = size < room ? size : room;
         memcpy(writer->buffer + writer->used, bytes, part);
-        writer->used = PYTHEUS__CHUNK_SIZE;
-        pytheus__flush(writer);
+        writer->used += part;
         bytes += part;
         size -= part;
+        if (size) {
+            pytheus__flush(writer);
+        }
     }
-    memcpy(writer->buffer + writer->used, bytes, size);
-    writer->used += size;
+}
+
+/* Never called with the lock held unless it is known to fit. */
+static inline void pytheus__put(pytheus__writer *writer, const char *bytes, size_t size) {
+    if (PYTHEUS__LIKELY(size <= PYTHEUS__CHUNK_SIZE - writer->used)) {
+        memcpy(writer->buffer + writer->used, bytes, size);
+        writer->used += size;
+    } else {
+        pytheus__put_in_parts(writer, bytes, size);
+    }
 }
 
 static void pytheus__put_piece(pytheus__writer *writer, pytheus__piece piece) {
@@ -4920,7 +4972,7 @@ static pytheus_err pytheus__put_to_stream(void *user, const char *bytes, size_t 
 
 PYTHEUS_API pytheus_err pytheus_write_stream(pytheus_registry *registry, pytheus_format format,
                                              FILE *stream) {
-    pytheus_sink sink;
+    pytheus_sink sink = PYTHEUS__EMPTY;
     pytheus_err err;
     if (!stream) {
         return pytheus__fail(PYTHEUS_ERR_IO, "page: no stream");
@@ -4981,7 +5033,7 @@ PYTHEUS_API char *pytheus_generate(pytheus_registry *registry, pytheus_format fo
                                    size_t *length) {
     const size_t first_capacity = sizeof(pytheus__page) + 4000;
     pytheus__generator generator;
-    pytheus_sink sink;
+    pytheus_sink sink = PYTHEUS__EMPTY;
     registry = pytheus__registry_or_default(registry);
     generator.used = 0;
     generator.page =
@@ -5091,8 +5143,7 @@ static pytheus__file pytheus__temporary(const char *path, char *name, size_t nam
     pytheus__file file = PYTHEUS__NO_FILE;
     int tries;
     for (tries = 0; file == PYTHEUS__NO_FILE && tries < 100; tries++) {
-        unsigned long n = PYTHEUS__LOAD(&last);
-        PYTHEUS__ADD(&last, 1);
+        unsigned long n = PYTHEUS__ADD(&last, 1);
         (void)snprintf(name, name_size, "%s.%lu-%lu.tmp", path, pytheus__process(), n);
         file = pytheus__file_create(name);
         if (file == PYTHEUS__NO_FILE && errno != EEXIST) {
@@ -5105,7 +5156,7 @@ static pytheus__file pytheus__temporary(const char *path, char *name, size_t nam
 static pytheus_err pytheus__write_file_as(pytheus_registry *registry, pytheus_format format,
                                           const char *path, char *name, size_t name_size) {
     pytheus__file file = pytheus__temporary(path, name, name_size);
-    pytheus_sink sink;
+    pytheus_sink sink = PYTHEUS__EMPTY;
     pytheus_err err;
     if (file == PYTHEUS__NO_FILE) {
         return pytheus__io_error(path);
