@@ -1,0 +1,172 @@
+/* A small service that measures itself:
+ *
+ *     /          answers at once
+ *     /slow      answers after 3 seconds, which lands in the higher buckets
+ *     /metrics   what Prometheus scrapes
+ *
+ * quickstart [port] serves on 127.0.0.1, port 8080 unless told otherwise, until SIGINT or SIGTERM.
+ * Needs libmicrohttpd: cc quickstart.c -lmicrohttpd -pthread */
+#define _POSIX_C_SOURCE 200809L
+#define PYTHEUS_IMPLEMENTATION
+#include "pytheus.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#if MHD_VERSION >= 0x00097002
+typedef enum MHD_Result answered;
+#else
+typedef int answered;
+#endif
+
+static pytheus_histogram request_time, page_time;
+
+static void define_metrics(void) {
+    request_time = pytheus_histogram_new(&(pytheus_desc){
+        .name = "http_request_duration_seconds",
+        .help = "Time to answer a request.",
+    });
+    page_time = pytheus_histogram_new(&(pytheus_desc){
+        .name = "page_visits_latency_seconds_labeled",
+        .help = "Time to answer a visit, by the speed of the page.",
+        .required_labels = {"speed"},
+        .default_labels = {{"speed", "normal"}},
+    });
+}
+
+/* Takes the response, which may be NULL when there was no memory for it. */
+static answered answer(struct MHD_Connection *connection, unsigned status, const char *type,
+                       struct MHD_Response *response) {
+    if (!response)
+        return MHD_NO;
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    answered result = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static struct MHD_Response *constant(const char *text) {
+    return MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
+                                           MHD_RESPMEM_PERSISTENT);
+}
+
+static answered say(struct MHD_Connection *connection, unsigned status, const char *text) {
+    return answer(connection, status, "text/plain; charset=utf-8", constant(text));
+}
+
+static answered home(struct MHD_Connection *connection) {
+    PYTHEUS_TIME_SCOPE(request_time);
+    PYTHEUS_TIME_SCOPE(page_time);
+    return say(connection, MHD_HTTP_OK, "hello world!\n");
+}
+
+static answered slow(struct MHD_Connection *connection) {
+    PYTHEUS_TIME_SCOPE(request_time);
+    PYTHEUS_TIME_SCOPE(pytheus_histogram_labels(page_time, "speed", "slow"));
+    nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
+    return say(connection, MHD_HTTP_OK, "hello world! from slow!\n");
+}
+
+static answered metrics(struct MHD_Connection *connection) {
+    size_t size;
+    char *page = pytheus_generate(pytheus_default(), PYTHEUS_TEXT, &size);
+    if (!page)
+        return say(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, pytheus_last_error());
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback(size, page, pytheus_free);
+    if (!response)
+        pytheus_free(page);
+    return answer(connection, MHD_HTTP_OK, pytheus_content_type(PYTHEUS_TEXT), response);
+}
+
+static answered refuse_method(struct MHD_Connection *connection) {
+    struct MHD_Response *response = constant("only GET and HEAD\n");
+    if (response)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", response);
+}
+
+static answered serve(void *unused, struct MHD_Connection *connection, const char *path,
+                      const char *method, const char *version, const char *upload,
+                      size_t *upload_size, void **state) {
+    (void)unused, (void)version, (void)upload;
+    static char begun;
+    if (!*state) { /* the head of the request: the answer comes when all of it is there */
+        *state = &begun;
+        return MHD_YES;
+    }
+    if (*upload_size) {
+        *upload_size = 0;
+        return MHD_YES;
+    }
+    if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
+        return refuse_method(connection);
+    if (!strcmp(path, "/"))
+        return home(connection);
+    if (!strcmp(path, "/slow"))
+        return slow(connection);
+    if (!strcmp(path, "/metrics"))
+        return metrics(connection);
+    return say(connection, MHD_HTTP_NOT_FOUND, "not found\n");
+}
+
+/* Each connection has a thread, so that a slow page holds up nobody. */
+static struct MHD_Daemon *listen_on(uint16_t port) {
+    struct sockaddr_in address = {0};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION, port,
+                            NULL, NULL, serve, NULL, MHD_OPTION_SOCK_ADDR, &address,
+                            MHD_OPTION_CONNECTION_LIMIT, 100u, MHD_OPTION_CONNECTION_TIMEOUT, 30u,
+                            MHD_OPTION_END);
+}
+
+/* Port 0 means any that is free. */
+static struct MHD_Daemon *listen_on_or_near(uint16_t port) {
+    struct MHD_Daemon *daemon = listen_on(port);
+    if (daemon)
+        return daemon;
+    fprintf(stderr, "port %u: %s; taking another one\n", (unsigned)port, strerror(errno));
+    return listen_on(0);
+}
+
+/* Before any thread starts, so that all of them leave these signals to sigwait. */
+static void block(sigset_t *signals) {
+    sigemptyset(signals);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+int main(int argc, char **argv) {
+    char *end = NULL;
+    unsigned long port = argc > 1 ? strtoul(argv[1], &end, 10) : 8080;
+    if (argc > 2 || (end && (*end || end == argv[1])) || port > 65535) {
+        fprintf(stderr, "usage: quickstart [port]\n");
+        return 2;
+    }
+    sigset_t signals;
+    block(&signals);
+    define_metrics();
+    struct MHD_Daemon *daemon = listen_on_or_near((uint16_t)port);
+    if (!daemon) {
+        fprintf(stderr, "cannot listen: %s\n", strerror(errno));
+        return 1;
+    }
+    unsigned actual = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+    printf("serving http://127.0.0.1:%u\n", actual);
+    fflush(stdout);
+
+    int number;
+    sigwait(&signals, &number);
+    MHD_stop_daemon(daemon); /* answers in the making are finished first */
+    pytheus_registry_free(pytheus_default());
+    printf("stopped\n");
+    return 0;
+}
