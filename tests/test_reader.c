@@ -1,0 +1,657 @@
+/* The strict reader, which judges every page that the other tests produce: it has to take each good
+ * page below and read from it what it says, and to refuse each bad one in the right line for the
+ * right reason. */
+#include "check.h"
+#include "reader.h"
+
+typedef struct bad_page {
+    const char *error;
+    const char *text;
+    size_t size;
+} bad_page;
+
+#define PAGE(text) text, sizeof(text) - 1
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
+#define CHECK_REFUSED(pages) check_refused(pages, COUNT_OF(pages))
+
+static void check_refused(const bad_page *pages, size_t num) {
+    reader_doc doc;
+    char error[READER_ERROR_SIZE];
+    for (size_t i = 0; i < num; i++) {
+        CHECK(!reader_parse(pages[i].text, pages[i].size, &doc, error));
+        CHECK_STR(error, pages[i].error);
+        CHECK(!doc.samples && !doc.strings);
+        reader_free(&doc);
+    }
+}
+
+static reader_doc parsed(const char *text, size_t size) {
+    reader_doc doc;
+    char error[READER_ERROR_SIZE];
+    CHECK(reader_parse(text, size, &doc, error));
+    CHECK_STR(error, "");
+    return doc;
+}
+
+#define CHECK_READ(text) check_read(PAGE(text))
+
+static void check_read(const char *text, size_t size) {
+    reader_doc doc = parsed(text, size);
+    reader_free(&doc);
+}
+
+/* A page with one gauge whose sample line is this. */
+#define GAUGE_LINE(line) "# TYPE g gauge\n" line "\n"
+
+/* ==== WHAT IS READ ==== */
+
+TEST(samples_and_families_are_read_as_written) {
+    reader_doc doc = parsed(PAGE("# HELP hits_total Hits.\n"
+                                 "# TYPE hits_total counter\n"
+                                 "hits_total{method=\"GET\",code=\"200\"} 3\n"
+                                 "hits_total{method=\"PUT\",code=\"200\"} 0.5 -12\n"
+                                 "# TYPE heat gauge\n"
+                                 "heat -Inf\n"));
+    const char *put[] = {"code", "200", "method", "PUT"};
+    const reader_sample *sample = reader_find(&doc, "hits_total", put, 4);
+    CHECK_INT(doc.num_families, 2);
+    CHECK_INT(doc.num_samples, 3);
+    CHECK_STR(doc.families[0].help, "Hits.");
+    CHECK(doc.families[1].help == NULL);
+    CHECK_INT(doc.families[0].type, READER_COUNTER);
+    CHECK_INT(doc.families[0].num_samples, 2);
+    CHECK(reader_find_family(&doc, "heat") == &doc.families[1]);
+    CHECK(sample == &doc.samples[1]);
+    CHECK_STR(sample->value_text, "0.5");
+    CHECK_DOUBLE(sample->value, 0.5);
+    CHECK(sample->has_timestamp && sample->timestamp_ms == -12 && sample->line == 4);
+    CHECK_STR(sample->labels[0].name, "method");
+    CHECK_STR(sample->labels[0].value, "PUT");
+    CHECK_DOUBLE(doc.samples[2].value, -HUGE_VAL);
+    reader_free(&doc);
+}
+
+TEST(a_sample_is_found_by_all_its_labels_only) {
+    reader_doc doc = parsed(PAGE(GAUGE_LINE("g{a=\"1\",b=\"2\"} 1\ng{a=\"1\"} 2\ng{b=\"\"} 3")));
+    const char *pairs[] = {"b", "2", "a", "1"}, *empty[] = {"c", ""};
+    CHECK(reader_find(&doc, "g", pairs, 4) == &doc.samples[0]);
+    CHECK(reader_find(&doc, "g", pairs, 2) == NULL);
+    CHECK(reader_find(&doc, "g", pairs + 2, 2) == &doc.samples[1]);
+    CHECK(reader_find(&doc, "g", NULL, 0) == &doc.samples[2]);
+    CHECK(reader_find(&doc, "g", empty, 2) == &doc.samples[2]);
+    CHECK(reader_find(&doc, "h", NULL, 0) == NULL);
+    reader_free(&doc);
+}
+
+TEST(escapes_are_undone) {
+    reader_doc doc = parsed(PAGE("# HELP g \\\\n is\\na \\\\ \"line\" \n" GAUGE_LINE(
+        "g{a=\"\\\\\\\"\\n\",b=\"\\\\n{},= #\t\r\x01\"} 1")));
+    CHECK_STR(doc.families[0].help, "\\n is\na \\ \"line\" ");
+    CHECK_STR(doc.samples[0].labels[0].value, "\\\"\n");
+    CHECK_STR(doc.samples[0].labels[1].value, "\\n{},= #\t\r\x01");
+    reader_free(&doc);
+}
+
+TEST(every_byte_of_a_help_text_counts) {
+    static const char *const texts[] = {"", " ", "  a", "a ", "\r", "a\r", "\"", "{b=\"c\"} 1"};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        char page[128];
+        snprintf(page, sizeof page, "# HELP g %s\n# TYPE g gauge\n", texts[i]);
+        reader_doc doc = parsed(page, strlen(page));
+        CHECK_STR(doc.families[0].help, texts[i]);
+        reader_free(&doc);
+    }
+}
+
+TEST(numbers_are_read_to_the_bit) {
+    static const struct {
+        const char *text;
+        double value;
+    } numbers[] = {
+        {"0", 0},
+        {"-0", -0.0},
+        {"1", 1},
+        {"-17", -17},
+        {"0.1", 0.1},
+        {"-2.5", -2.5},
+        {"0.30000000000000004", 0.30000000000000004},
+        {"1e-05", 1e-5},
+        {"0.00001", 1e-5},
+        {"9007199254740992", 9007199254740992.0},
+        {"18446744073709551615", 18446744073709551616.0},
+        {"1e+22", 1e22},
+        {"10000000000000000000000", 1e22},
+        {"1.7976931348623157e+308", 1.7976931348623157e308},
+        {"5e-324", 5e-324},
+        {"2.2250738585072014e-308", 2.2250738585072014e-308},
+        {"2.225073858507201e-308", 2.225073858507201e-308},
+        {"9.007199254740994e+15", 9007199254740994.0},
+        {"+Inf", HUGE_VAL},
+        {"-Inf", -HUGE_VAL},
+        {"NaN", NAN},
+    };
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        char page[128];
+        snprintf(page, sizeof page, "# TYPE g gauge\ng %s\n", numbers[i].text);
+        reader_doc doc = parsed(page, strlen(page));
+        if (CHECK(doc.num_samples == 1))
+            CHECK_DOUBLE(doc.samples[0].value, numbers[i].value);
+        reader_free(&doc);
+    }
+}
+
+TEST(good_pages_are_taken) {
+    CHECK_READ("");
+    CHECK_READ("# HELP g\n# TYPE g gauge\n");
+    CHECK_READ("# HELP g Without samples.\n# TYPE g gauge\n# TYPE h histogram\n");
+    CHECK_READ("# TYPE :a:_9 untyped\n:a:_9{_Z9=\"\"} NaN\n");
+    CHECK_READ("# TYPE azAZ_09:z untyped\nazAZ_09:z{azAZ_09=\"\",Z=\"\",z=\"\",A=\"\"} 1\n");
+    CHECK_READ("# TYPE a counter\na 1\n# TYPE a_total counter\na_total +Inf\n");
+    CHECK_READ("# TYPE a gauge\na{b=\"\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xee\x80\x80\xef\xbb\xbf"
+               "\xf0\x90\x80\x80\xf4\x8f\xbf\xbf\xef\xbf\xbd\xc2\x85\xe2\x80\xa8\"} 1\n");
+    CHECK_READ(GAUGE_LINE("g 1 0\ng{a=\"b\"} 1 9223372036854775807\n"
+                          "g{a=\"c\"} 1 -9223372036854775808"));
+    CHECK_READ("# TYPE c counter\nc{le=\"x\",quantile=\"y\"} 1\n");
+    CHECK_READ("# TYPE s summary\ns_sum{le=\"x\"} -1\ns_count{le=\"x\"} 2\n");
+    CHECK_READ("# TYPE a summary\na_sum 0\na_count 0\n# TYPE a_bucket gauge\na_bucket 1\n");
+}
+
+TEST(good_histograms_and_summaries_are_taken) {
+    CHECK_READ("# TYPE h histogram\n"
+               "h_bucket{le=\"-1.5\"} 0\nh_bucket{le=\"1e-05\"} 0\nh_bucket{le=\"0.0001\"} 1\n"
+               "h_bucket{le=\"100000\"} 1\nh_bucket{le=\"1e+06\"} 7\nh_bucket{le=\"+Inf\"} 7\n"
+               "h_sum NaN\nh_count 7\n"
+               "h_bucket{a=\"b\",le=\"+Inf\"} 0\nh_count{a=\"b\"} 0\nh_sum{a=\"b\"} 0\n"
+               "h_bucket{le=\"+Inf\",a=\"c\"} 18446744073709551615\n"
+               "h_sum{a=\"c\"} 0\nh_count{a=\"c\"} 18446744073709551615\n");
+    CHECK_READ("# TYPE s summary\n"
+               "s{quantile=\"0\"} NaN\ns{quantile=\"0.5\"} 1.5\ns{quantile=\"1\"} -1\n"
+               "s_sum 3\ns_count 2\n"
+               "s_count{a=\"b\"} 0\ns_sum{a=\"b\"} 0\n");
+}
+
+/* ==== WHAT IS REFUSED ==== */
+
+TEST(bytes) {
+    static const bad_page pages[] = {
+        {"line 2: no line feed at the end", PAGE("# TYPE g gauge\ng 1")},
+        {"line 1: no line feed at the end", PAGE("# TYPE g gauge")},
+        {"line 1: a byte order mark", PAGE("\xef\xbb\xbf# TYPE g gauge\n")},
+        {"line 2: a NUL byte", PAGE(GAUGE_LINE("g{a=\"\0\"} 1"))},
+        {"line 1: a NUL byte", PAGE("# HELP g \0\n# TYPE g gauge\n")},
+        {"line 3: byte 0x80 is not UTF-8", PAGE(GAUGE_LINE("g 1\ng{a=\"\x80\"} 1"))},
+        {"line 2: byte 0xff is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xff\"} 1"))},
+        {"line 2: byte 0xc0 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xc0\x80\"} 1"))},
+        {"line 2: byte 0xc1 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xc1\xbf\"} 1"))},
+        {"line 2: byte 0xe0 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xe0\x9f\xbf\"} 1"))},
+        {"line 2: byte 0xf0 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xf0\x8f\xbf\xbf\"} 1"))},
+        {"line 2: byte 0xed is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xed\xa0\x80\"} 1"))},
+        {"line 2: byte 0xed is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xed\xbf\xbf\"} 1"))},
+        {"line 2: byte 0xf4 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xf4\x90\x80\x80\"} 1"))},
+        {"line 2: byte 0xf5 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xf5\x80\x80\x80\"} 1"))},
+        {"line 2: byte 0xc3 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xc3\"} 1"))},
+        {"line 2: byte 0xe2 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xe2\x82\"} 1"))},
+        {"line 2: byte 0xf0 is not UTF-8", PAGE(GAUGE_LINE("g{a=\"\xf0\x9f\x98\"} 1"))},
+        {"line 1: byte 0xe2 is not UTF-8", PAGE("# HELP g \xe2\x82")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(lines) {
+    static const bad_page pages[] = {
+        {"line 1: a blank line", PAGE("\n")},
+        {"line 3: a blank line", PAGE(GAUGE_LINE("g 1\n"))},
+        {"line 1: a carriage return at the end of the line", PAGE("# TYPE g gauge\r\ng 1\r\n")},
+        {"line 2: a carriage return at the end of the line",
+         PAGE("# HELP g Heat.\r\n# TYPE g gauge\r\n")},
+        {"line 2: a carriage return at the end of the line", PAGE(GAUGE_LINE("g 1\r"))},
+        {"line 2: a carriage return instead of a metric name", PAGE(GAUGE_LINE("\r"))},
+        {"line 2: a blank at the end of the line", PAGE(GAUGE_LINE("g 1 2 "))},
+        {"line 2: timestamp \"\" is not an int64", PAGE(GAUGE_LINE("g 1 "))},
+        {"line 2: value \"\": not a number as it is spelled here", PAGE(GAUGE_LINE("g  1"))},
+        {"line 2: a blank instead of a metric name", PAGE(GAUGE_LINE(" g 1"))},
+        {"line 2: byte 0x09 before the value", PAGE(GAUGE_LINE("g\t1"))},
+        {"line 2: the line ends before the value", PAGE(GAUGE_LINE("g"))},
+        {"line 2: the line ends before the value", PAGE(GAUGE_LINE("g{a=\"b\"}"))},
+        {"line 2: byte 0x31 before the value", PAGE(GAUGE_LINE("g{a=\"b\"}1"))},
+        {"line 2: byte 0x7b before the value", PAGE(GAUGE_LINE("g{a=\"b\"}{c=\"d\"} 1"))},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("# EOF\n")},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("#\n")},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("#TYPE g gauge\n")},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("# HELP\n")},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("# UNIT g_seconds seconds\n")},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("#  TYPE g gauge\n")},
+        {"line 1: a comment that is neither HELP nor TYPE", PAGE("# type g gauge\n")},
+        {"line 1: a blank instead of a metric name", PAGE("# TYPE  g gauge\n")},
+        {"line 1: a blank at the end of the line", PAGE("# TYPE g  gauge\n")},
+        {"line 1: a blank at the end of the line", PAGE("# TYPE g gauge \n")},
+        {"line 1: the line ends after a metric name", PAGE("# TYPE g\n")},
+        {"line 1: byte 0x09 after a metric name", PAGE("# HELP g\tHeat.\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(names) {
+    static const bad_page pages[] = {
+        {"line 1: byte 0x31 instead of a metric name", PAGE("# TYPE 1g gauge\n")},
+        {"line 1: byte 0x31 instead of a metric name", PAGE("# HELP 1g Heat.\n")},
+        {"line 1: byte 0x2d after a metric name", PAGE("# TYPE g-h gauge\n")},
+        {"line 1: byte 0xc2 after a metric name", PAGE("# TYPE g\xc2\xb5 gauge\n")},
+        {"line 2: byte 0x2e before the value", PAGE(GAUGE_LINE("g.h 1"))},
+        {"line 2: byte 0x31 instead of a metric name", PAGE(GAUGE_LINE("1g 1"))},
+        {"line 2: byte 0x7b instead of a metric name", PAGE(GAUGE_LINE("{a=\"b\"} 1"))},
+        {"line 2: byte 0x31 instead of a label name", PAGE(GAUGE_LINE("g{1a=\"b\"} 1"))},
+        {"line 2: byte 0x3a instead of =\" and the label's value",
+         PAGE(GAUGE_LINE("g{a:c=\"b\"} 1"))},
+        {"line 2: byte 0x3a instead of a label name", PAGE(GAUGE_LINE("g{:a=\"b\"} 1"))},
+        {"line 2: byte 0x2d instead of =\" and the label's value",
+         PAGE(GAUGE_LINE("g{a-c=\"b\"} 1"))},
+        {"line 2: byte 0x3d instead of a label name", PAGE(GAUGE_LINE("g{=\"b\"} 1"))},
+        {"line 2: byte 0x22 instead of a label name", PAGE(GAUGE_LINE("g{\"a\"=\"b\"} 1"))},
+        {"line 2: label name __a", PAGE(GAUGE_LINE("g{b=\"c\",__a=\"b\"} 1"))},
+        {"line 2: label name __name__", PAGE(GAUGE_LINE("g{__name__=\"b\"} 1"))},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(labels) {
+    static const bad_page pages[] = {
+        {"line 2: label a twice", PAGE(GAUGE_LINE("g{a=\"1\",b=\"2\",a=\"3\"} 1"))},
+        {"line 2: label a twice", PAGE(GAUGE_LINE("g{a=\"\",a=\"\"} 1"))},
+        {"line 2: byte 0x7d instead of a label name", PAGE(GAUGE_LINE("g{} 1"))},
+        {"line 2: byte 0x7d instead of a label name", PAGE(GAUGE_LINE("g{a=\"b\",} 1"))},
+        {"line 2: byte 0x2c instead of a label name", PAGE(GAUGE_LINE("g{a=\"b\",,c=\"d\"} 1"))},
+        {"line 2: a blank instead of a label name", PAGE(GAUGE_LINE("g{a=\"b\", c=\"d\"} 1"))},
+        {"line 2: a blank instead of a label name", PAGE(GAUGE_LINE("g{ a=\"b\"} 1"))},
+        {"line 2: a blank after a label", PAGE(GAUGE_LINE("g{a=\"b\" } 1"))},
+        {"line 2: a blank after a label", PAGE(GAUGE_LINE("g{a=\"b\" ,c=\"d\"} 1"))},
+        {"line 2: byte 0x63 after a label", PAGE(GAUGE_LINE("g{a=\"b\"c=\"d\"} 1"))},
+        {"line 2: a blank instead of =\" and the label's value", PAGE(GAUGE_LINE("g{a =\"b\"} 1"))},
+        {"line 2: byte 0x3d instead of =\" and the label's value",
+         PAGE(GAUGE_LINE("g{a= \"b\"} 1"))},
+        {"line 2: byte 0x3d instead of =\" and the label's value", PAGE(GAUGE_LINE("g{a=b} 1"))},
+        {"line 2: byte 0x3d instead of =\" and the label's value", PAGE(GAUGE_LINE("g{a='b'} 1"))},
+        {"line 2: the line ends instead of a label name", PAGE(GAUGE_LINE("g{"))},
+        {"line 2: the line ends after a label", PAGE(GAUGE_LINE("g{a=\"b\""))},
+        {"line 2: value \"{a=\"b\"}\": not a number as it is spelled here",
+         PAGE(GAUGE_LINE("g {a=\"b\"} 1"))},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(escapes) {
+    static const bad_page pages[] = {
+        {"line 2: an escape that does not exist", PAGE(GAUGE_LINE("g{a=\"\\t\"} 1"))},
+        {"line 2: an escape that does not exist", PAGE(GAUGE_LINE("g{a=\"\\x41\"} 1"))},
+        {"line 2: an escape that does not exist", PAGE(GAUGE_LINE("g{a=\"\\N\"} 1"))},
+        {"line 2: an escape that does not exist", PAGE(GAUGE_LINE("g{a=\"\\\n\"} 1"))},
+        {"line 2: an escape that does not exist", PAGE(GAUGE_LINE("g{a=\"\\\\\\ \"} 1"))},
+        {"line 2: the line ends within a label value", PAGE(GAUGE_LINE("g{a=\"b\nc\"} 1"))},
+        {"line 2: the line ends within a label value", PAGE(GAUGE_LINE("g{a=\"b\\\"} 1"))},
+        {"line 2: byte 0x63 after a label", PAGE(GAUGE_LINE("g{a=\"b\"c\"} 1"))},
+        {"line 2: byte 0x22 after a label", PAGE(GAUGE_LINE("g{a=\"\"\"} 1"))},
+        {"line 1: an escape that does not exist", PAGE("# HELP g a \\\"b\\\"\n# TYPE g gauge\n")},
+        {"line 1: an escape that does not exist", PAGE("# HELP g a\\\n# TYPE g gauge\n")},
+        {"line 1: an escape that does not exist", PAGE("# HELP g a\\r\n# TYPE g gauge\n")},
+        {"line 2: b without a TYPE", PAGE("# HELP g a\nb 1\n# TYPE g gauge\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+static void check_value_refused(const char *text, const char *fault) {
+    char page[1024], expected[READER_ERROR_SIZE], error[READER_ERROR_SIZE];
+    reader_doc doc;
+    snprintf(page, sizeof page, "# TYPE g gauge\ng %s\n", text);
+    snprintf(expected, sizeof expected, "line 2: value \"%.60s\": %s", text, fault);
+    CHECK(!reader_parse(page, strlen(page), &doc, error));
+    CHECK_STR(error, expected);
+    reader_free(&doc);
+}
+
+TEST(values_that_are_no_numbers) {
+    static const char *const texts[] = {
+        "+1",     "1.",    ".5",    "-",     "-.5",       "01",      "-01",      "00",
+        "1.0",    "1.50",  "0.0",   "1e5",   "1e+5",      "1E+05",   "1e+005",   "1.0e+22",
+        "12e+20", "0e+00", "1e",    "1e+",   "1e+22x",    "1e+1000", "0x1p3",    "0x10",
+        "1_000",  "1,5",   "1'000", "inf",   "Inf",       "-inf",    "+inf",     "+Infinity",
+        "nan",    "-NaN",  "-nan",  "+NaN",  "Nan",       "NAN",     "true",     "one",
+        "--1",    "1-",    "1\v",   "\"1\"", "1e+22e+22", "1.5.5",   "\xd9\xa1", "",
+    };
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        check_value_refused(texts[i], "not a number as it is spelled here");
+    char digits[500];
+    memset(digits, '1', sizeof digits);
+    digits[sizeof digits - 1] = 0;
+    check_value_refused(digits, "not a number as it is spelled here");
+}
+
+TEST(values_that_are_spelled_badly) {
+    check_value_refused("1e+309", "too large for a double");
+    check_value_refused("-1.8e+308", "too large for a double");
+    check_value_refused("1e-400", "not the shortest spelling of a number");
+    check_value_refused("4.94e-324", "not the shortest spelling of a number");
+    check_value_refused("0.10000000000000001", "not the shortest spelling of a number");
+    check_value_refused("0.1000000000000000055", "not the shortest spelling of a number");
+    check_value_refused("0.30000000000000005", "not the nearest of the shortest spellings");
+    check_value_refused("4e-324", "not the nearest of the shortest spellings");
+    check_value_refused("1e+06", "an integer up to 2^53 with a point or exponent");
+    check_value_refused("-1.5e+01", "an integer up to 2^53 with a point or exponent");
+    check_value_refused("9.007199254740992e+15", "an integer up to 2^53 with a point or exponent");
+}
+
+TEST(timestamps) {
+    static const char *const texts[] = {"1.5",
+                                        "1e+03",
+                                        "+1",
+                                        "01",
+                                        "-0",
+                                        "-",
+                                        "x",
+                                        "12x",
+                                        "1_0",
+                                        "9223372036854775808",
+                                        "-9223372036854775809",
+                                        "18446744073709551617",
+                                        "99999999999999999999"};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        char page[128], expected[READER_ERROR_SIZE], error[READER_ERROR_SIZE];
+        reader_doc doc;
+        snprintf(page, sizeof page, "# TYPE g gauge\ng 1 %s\n", texts[i]);
+        snprintf(expected, sizeof expected, "line 2: timestamp \"%s\" is not an int64", texts[i]);
+        CHECK(!reader_parse(page, strlen(page), &doc, error));
+        CHECK_STR(error, expected);
+        reader_free(&doc);
+    }
+}
+
+TEST(help_and_type) {
+    static const bad_page pages[] = {
+        {"line 2: HELP after the TYPE of g", PAGE("# TYPE g gauge\n# HELP g Heat.\n")},
+        {"line 3: HELP after the TYPE of g", PAGE(GAUGE_LINE("g 1\n# HELP g Heat."))},
+        {"line 2: a second HELP of g", PAGE("# HELP g a\n# HELP g a\n# TYPE g gauge\n")},
+        {"line 2: a second TYPE of g", PAGE("# TYPE g gauge\n# TYPE g gauge\n")},
+        {"line 3: TYPE of g after its samples", PAGE(GAUGE_LINE("g 1\n# TYPE g gauge"))},
+        {"line 1: g without a TYPE", PAGE("g 1\n")},
+        {"line 2: g without a TYPE", PAGE("# HELP g Heat.\ng 1\n")},
+        {"line 1: g has a HELP and no TYPE", PAGE("# HELP g Heat.\n")},
+        {"line 1: g has a HELP and no TYPE", PAGE("# HELP g Heat.\n# TYPE h gauge\n")},
+        {"line 1: g has a HELP and no TYPE", PAGE("# HELP g a\n# TYPE h gauge\nh 1\n")},
+        {"line 1: g has a HELP and no TYPE", PAGE("# HELP g a\n# HELP h b\n# TYPE h gauge\n")},
+        {"line 1: type \"unknown\" does not exist", PAGE("# TYPE g unknown\n")},
+        {"line 1: type \"Gauge\" does not exist", PAGE("# TYPE g Gauge\n")},
+        {"line 1: type \"info\" does not exist", PAGE("# TYPE g info\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(families) {
+    static const bad_page pages[] = {
+        {"line 2: h is no sample of the gauge g", PAGE(GAUGE_LINE("h 1"))},
+        {"line 2: g_sum is no sample of the gauge g", PAGE(GAUGE_LINE("g_sum 1"))},
+        {"line 2: c_total is no sample of the counter c", PAGE("# TYPE c counter\nc_total 1\n")},
+        {"line 2: c_created is no sample of the counter c",
+         PAGE("# TYPE c counter\nc_created 1\n")},
+        {"line 2: u_count is no sample of the untyped u", PAGE("# TYPE u untyped\nu_count 1\n")},
+        {"line 2: h is no sample of the histogram h", PAGE("# TYPE h histogram\nh 1\n")},
+        {"line 2: h is no sample of the histogram h",
+         PAGE("# TYPE h histogram\nh{le=\"+Inf\"} 1\n")},
+        {"line 2: h_created is no sample of the histogram h",
+         PAGE("# TYPE h histogram\nh_created 1\n")},
+        {"line 2: s_bucket is no sample of the summary s",
+         PAGE("# TYPE s summary\ns_bucket{le=\"+Inf\"} 1\n")},
+        {"line 4: a, but the block of a is over",
+         PAGE("# TYPE a gauge\na{b=\"1\"} 1\n# TYPE c gauge\na{b=\"2\"} 1\n")},
+        {"line 4: h_sum, but the block of h is over",
+         PAGE("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 0\n# TYPE g gauge\nh_sum 0\n")},
+        {"line 3: the name a is taken", PAGE("# TYPE a gauge\n# TYPE b gauge\n# TYPE a gauge\n")},
+        {"line 5: the name a is taken", PAGE("# TYPE a gauge\na{b=\"1\"} 1\n# TYPE b gauge\nb 1\n"
+                                             "# HELP a x\n# TYPE a gauge\na{b=\"2\"} 1\n")},
+        {"line 2: the name h_count is taken", PAGE("# TYPE h histogram\n# TYPE h_count counter\n")},
+        {"line 2: the name h_bucket is taken", PAGE("# TYPE h_bucket gauge\n# TYPE h histogram\n")},
+        {"line 2: the name s_sum is taken", PAGE("# TYPE s summary\n# TYPE s_sum gauge\n")},
+        {"line 2: the name h_sum is taken", PAGE("# TYPE h histogram\n# TYPE h_sum summary\n")},
+        {"line 2: the name h_sum_count is taken",
+         PAGE("# TYPE h_sum summary\n# TYPE h_sum_count gauge\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(series) {
+    static const bad_page pages[] = {
+        {"line 3: a series of g a second time", PAGE(GAUGE_LINE("g 1\ng 1"))},
+        {"line 4: a series of g a second time",
+         PAGE(GAUGE_LINE("g{a=\"1\",b=\"2\"} 1\ng 1\ng{b=\"2\",a=\"1\"} 1"))},
+        {"line 3: a series of g a second time", PAGE(GAUGE_LINE("g 1\ng{a=\"\"} 1"))},
+        {"line 3: a series of g a second time",
+         PAGE(GAUGE_LINE("g{a=\"\",b=\"x\"} 1\ng{b=\"x\",c=\"\"} 1"))},
+        {"line 3: a series of g a second time", PAGE(GAUGE_LINE("g 1 1\ng 1 2"))},
+        {"line 4: a series of g a second time",
+         PAGE(GAUGE_LINE("g{a=\"\\\\n\"} 1\ng{a=\"\\n\"} 1\ng{a=\"\\\\n\"} 1"))},
+        {"line 3: a series of h_bucket a second time",
+         PAGE("# TYPE h histogram\nh_bucket{le=\"1\"} 0\nh_bucket{le=\"1\"} 0\n"
+              "h_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\n")},
+        {"line 5: a series of h_count a second time",
+         PAGE("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 0\nh_sum 0\nh_count 0\nh_count 0\n")},
+        {"line 5: a series of s_sum a second time",
+         PAGE("# TYPE s summary\ns_sum{a=\"b\"} 0\ns_sum 0\ns_count 0\ns_sum{a=\"b\"} 0\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+#define HISTOGRAM(lines) PAGE("# TYPE h histogram\n" lines)
+#define INF_SUM_COUNT "h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 1\n"
+
+TEST(buckets) {
+    static const bad_page pages[] = {
+        {"line 2: h_bucket without le", HISTOGRAM("h_bucket 1\n")},
+        {"line 2: h_bucket without le", HISTOGRAM("h_bucket{le=\"\"} 1\n")},
+        {"line 2: h_sum with le", HISTOGRAM("h_sum{le=\"1\"} 1\n")},
+        {"line 3: h_count with le", HISTOGRAM("h_sum 1\nh_count{le=\"+Inf\"} 1\n")},
+        {"line 2: le=\"x\": not a number as it is spelled here",
+         HISTOGRAM("h_bucket{le=\"x\"} 1\n")},
+        {"line 2: le=\"NaN\": not a number", HISTOGRAM("h_bucket{le=\"NaN\"} 1\n")},
+        {"line 2: le=\"-Inf\": a bound of -Inf", HISTOGRAM("h_bucket{le=\"-Inf\"} 1\n")},
+        {"line 2: le=\"Inf\": not a number as it is spelled here",
+         HISTOGRAM("h_bucket{le=\"Inf\"} 1\n")},
+        {"line 2: le=\"1.0\": not a number as it is spelled here",
+         HISTOGRAM("h_bucket{le=\"1.0\"} 1\n")},
+        {"line 2: le=\"1000000\": not as Go spells it", HISTOGRAM("h_bucket{le=\"1000000\"} 1\n")},
+        {"line 2: le=\"1e+05\": not as Go spells it", HISTOGRAM("h_bucket{le=\"1e+05\"} 1\n")},
+        {"line 2: le=\"0.00001\": not as Go spells it", HISTOGRAM("h_bucket{le=\"0.00001\"} 1\n")},
+        {"line 2: le=\"1e-04\": not as Go spells it", HISTOGRAM("h_bucket{le=\"1e-04\"} 1\n")},
+        {"line 2: le=\"0.10000000000000001\": not the shortest spelling of a number",
+         HISTOGRAM("h_bucket{le=\"0.10000000000000001\"} 1\n")},
+        {"line 2: h_bucket counts 1.5", HISTOGRAM("h_bucket{le=\"1\"} 1.5\n")},
+        {"line 2: h_bucket counts -1", HISTOGRAM("h_bucket{le=\"1\"} -1\n")},
+        {"line 2: h_bucket counts NaN", HISTOGRAM("h_bucket{le=\"1\"} NaN\n")},
+        {"line 2: h_bucket counts +Inf", HISTOGRAM("h_bucket{le=\"1\"} +Inf\n")},
+        {"line 2: h_count counts 0.5", HISTOGRAM("h_count 0.5\n")},
+        {"line 3: h_bucket out of order",
+         HISTOGRAM("h_bucket{le=\"2\"} 0\nh_bucket{le=\"1\"} 0\n" INF_SUM_COUNT)},
+        {"line 3: h_bucket out of order",
+         HISTOGRAM("h_bucket{le=\"+Inf\"} 1\nh_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n")},
+        {"line 3: h_bucket out of order",
+         HISTOGRAM("h_bucket{le=\"0\"} 1\nh_bucket{le=\"-0\"} 1\n" INF_SUM_COUNT)},
+        {"line 3: a bucket of h_bucket that counts less than the last",
+         HISTOGRAM("h_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 0\n" INF_SUM_COUNT)},
+        {"line 3: a bucket of h_bucket that counts less than the last",
+         HISTOGRAM("h_bucket{le=\"1\"} 2\n" INF_SUM_COUNT)},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(histograms) {
+    static const bad_page pages[] = {
+        {"line 4: h without +Inf", HISTOGRAM("h_bucket{le=\"1\"} 1\nh_sum 1\nh_count 1\n")},
+        {"line 3: h without +Inf", HISTOGRAM("h_sum 1\nh_count 1\n")},
+        {"line 4: h_count is not what the +Inf bucket counts",
+         HISTOGRAM("h_bucket{le=\"+Inf\"} 1\nh_sum 1\nh_count 2\n")},
+        {"line 3: h_count is not what the +Inf bucket counts",
+         HISTOGRAM("h_bucket{le=\"+Inf\"} 2\nh_count 1\nh_sum 1\n")},
+        {"line 3: h without its _sum", HISTOGRAM("h_bucket{le=\"+Inf\"} 1\nh_count 1\n")},
+        {"line 3: h without its _count", HISTOGRAM("h_bucket{le=\"+Inf\"} 1\nh_sum 1\n")},
+        {"line 2: h without its _sum", HISTOGRAM("h_bucket{le=\"+Inf\"} 1\n")},
+        {"line 6: h without its _sum",
+         HISTOGRAM(INF_SUM_COUNT "h_bucket{a=\"b\",le=\"+Inf\"} 1\nh_count{a=\"b\"} 1\n")},
+        {"line 4: a series of h in two pieces",
+         HISTOGRAM("h_bucket{a=\"1\",le=\"+Inf\"} 1\nh_bucket{a=\"2\",le=\"+Inf\"} 1\n"
+                   "h_sum{a=\"1\"} 1\nh_sum{a=\"2\"} 1\nh_count{a=\"1\"} 1\nh_count{a=\"2\"} 1\n")},
+        {"line 6: a series of h in two pieces",
+         HISTOGRAM("h_bucket{le=\"+Inf\"} 1\nh_sum 1\n"
+                   "h_bucket{a=\"1\",le=\"+Inf\"} 1\nh_sum{a=\"1\"} 1\nh_count 1\n"
+                   "h_count{a=\"1\"} 1\n")},
+        {"line 6: a series of h in two pieces",
+         PAGE("# TYPE g gauge\ng 1\n# TYPE h histogram\nh_bucket{le=\"+Inf\",a=\"1\",b=\"2\"} 1\n"
+              "h_bucket{le=\"+Inf\"} 1\nh_sum{b=\"2\",a=\"1\"} 1\nh_count{a=\"1\",b=\"2\"} 1\n"
+              "h_sum 1\nh_count 1\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+#define SUMMARY(lines) PAGE("# TYPE s summary\n" lines)
+
+TEST(summaries) {
+    static const bad_page pages[] = {
+        {"line 2: s without quantile", SUMMARY("s 1\n")},
+        {"line 2: s without quantile", SUMMARY("s{quantile=\"\"} 1\n")},
+        {"line 2: s_sum with quantile", SUMMARY("s_sum{quantile=\"0.5\"} 1\n")},
+        {"line 2: quantile=\"x\": not a number as it is spelled here",
+         SUMMARY("s{quantile=\"x\"} 1\n")},
+        {"line 2: quantile=\"0.50\": not a number as it is spelled here",
+         SUMMARY("s{quantile=\"0.50\"} 1\n")},
+        {"line 2: quantile=\"1.5\": not between 0 and 1", SUMMARY("s{quantile=\"1.5\"} 1\n")},
+        {"line 2: quantile=\"-0.5\": not between 0 and 1", SUMMARY("s{quantile=\"-0.5\"} 1\n")},
+        {"line 3: s out of order",
+         SUMMARY("s{quantile=\"0.9\"} 1\ns{quantile=\"0.5\"} 1\ns_sum 1\ns_count 1\n")},
+        {"line 2: s without its _count", SUMMARY("s_sum 1\n")},
+        {"line 2: s without its _sum", SUMMARY("s_count 1\n")},
+        {"line 2: s without its _sum", SUMMARY("s{quantile=\"0.5\"} 1\n")},
+        {"line 3: s_count counts -1", SUMMARY("s_sum 1\ns_count -1\n")},
+        {"line 4: a series of s in two pieces",
+         SUMMARY("s_sum{a=\"1\"} 1\ns_sum{a=\"2\"} 1\ns_count{a=\"1\"} 1\ns_count{a=\"2\"} 1\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+TEST(counters) {
+    static const bad_page pages[] = {
+        {"line 2: a counter at -1", PAGE("# TYPE c counter\nc -1\n")},
+        {"line 2: a counter at NaN", PAGE("# TYPE c counter\nc NaN\n")},
+        {"line 3: a counter at -Inf", PAGE("# TYPE c counter\nc{a=\"b\"} 0\nc -Inf\n")},
+        {"line 2: a counter at -5e-324", PAGE("# TYPE c counter\nc -5e-324\n")},
+    };
+    CHECK_REFUSED(pages);
+}
+
+/* ==== SIZE ==== */
+
+typedef struct growing_text {
+    char *bytes;
+    size_t size, room;
+} growing_text;
+
+static void add_text(growing_text *text, const char *bytes, size_t size) {
+    if (text->size + size > text->room) {
+        text->room = 2 * (text->size + size);
+        text->bytes = (char *)realloc(text->bytes, text->room);
+        if (!text->bytes)
+            abort();
+    }
+    memcpy(text->bytes + text->size, bytes, size);
+    text->size += size;
+}
+
+static void add_line(growing_text *text, const char *format, int number) {
+    char line[256];
+    add_text(text, line, (size_t)snprintf(line, sizeof line, format, number, number, number));
+}
+
+TEST(many_lines_take_little_time) {
+    growing_text text = {NULL, 0, 0};
+    char error[READER_ERROR_SIZE];
+    reader_doc doc;
+    add_line(&text, "# TYPE c_total counter\n", 0);
+    for (int i = 0; i < 200000; i++)
+        add_line(&text, "c_total{method=\"GET\",path=\"/a/b/c/%d\"} %d.25\n", i);
+    for (int i = 0; i < 20000; i++)
+        add_line(&text, "# TYPE g%d gauge\ng%d 0.10000000149011612\n", i);
+    add_line(&text, "# TYPE h histogram\n", 0);
+    for (int i = 0; i < 20000; i++)
+        add_line(&text,
+                 "h_bucket{a=\"%d\",le=\"+Inf\"} 1\nh_sum{a=\"%d\"} 1\nh_count{a=\"%d\"} 1\n", i);
+    doc = parsed(text.bytes, text.size);
+    CHECK_INT(doc.num_samples, 280000);
+    CHECK_INT(doc.num_families, 20002);
+    reader_free(&doc);
+    add_line(&text, "h_count{a=\"%d\"} 1\n", 7);
+    CHECK(!reader_parse(text.bytes, text.size, &doc, error));
+    CHECK_STR(error, "line 300003: a series of h_count a second time");
+    free(text.bytes);
+}
+
+TEST(label_values_of_a_megabyte) {
+    static const char *const fills[] = {"x", "\\\"", "\\\\", "\\n", "=", "}", "\xf0\x9f\x98\x80"};
+    for (size_t i = 0; i < COUNT_OF(fills); i++) {
+        growing_text text = {NULL, 0, 0};
+        add_line(&text, "# TYPE h histogram\nh_bucket{a=\"", 0);
+        for (int j = 0; j < 1000000; j += (int)strlen(fills[i]))
+            add_text(&text, fills[i], strlen(fills[i]));
+        add_line(&text, "\",le=\"+Inf\"} 0\nh_sum{a=\"", 0);
+        size_t value = strlen("# TYPE h histogram\nh_bucket{a=\"");
+        size_t size = text.size - value - strlen("\",le=\"+Inf\"} 0\nh_sum{a=\"");
+        for (int j = 0; j < 2; j++) {
+            char *copy = (char *)malloc(size);
+            memcpy(copy, text.bytes + value, size);
+            add_text(&text, copy, size);
+            free(copy);
+            add_line(&text, j ? "\"} 0\n" : "\"} 0\nh_count{a=\"", 0);
+        }
+        reader_doc doc = parsed(text.bytes, text.size);
+        CHECK_INT(doc.num_samples, 3);
+        reader_free(&doc);
+        free(text.bytes);
+    }
+}
+
+/* ==== DAMAGE ==== */
+
+static const char whole_page[] =
+    "# HELP hits_total Hits \\\\ of \"all\" kinds.\\n\n# TYPE hits_total counter\n"
+    "hits_total{method=\"GET\",path=\"\\\\\\\"\\n\xc3\xa9\"} 3 1700000000000\nhits_total 0.1\n"
+    "# HELP h Time.\n# TYPE h histogram\nh_bucket{le=\"0.005\"} 1\nh_bucket{le=\"1e+06\"} 2\n"
+    "h_bucket{le=\"+Inf\"} 2\nh_sum 12.5\nh_count 2\n"
+    "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns_sum -1.5e-07\ns_count 0\n";
+
+static bool reads(const char *text, size_t size) {
+    reader_doc doc;
+    char error[READER_ERROR_SIZE];
+    char *exact = (char *)malloc(size ? size : 1); /* where a sanitizer sees the end */
+    memcpy(exact, text, size);
+    bool good = reader_parse(exact, size, &doc, error);
+    CHECK(good == !*error);
+    reader_free(&doc);
+    free(exact);
+    return good;
+}
+
+TEST(a_page_that_stops_is_refused_within_a_line) {
+    CHECK(reads(whole_page, sizeof whole_page - 1));
+    for (size_t size = 1; size < sizeof whole_page - 1; size++)
+        if (whole_page[size - 1] != '\n')
+            CHECK(!reads(whole_page, size));
+        else
+            reads(whole_page, size);
+}
+
+TEST(damaged_pages_do_no_harm) {
+    uint64_t state = 1;
+    int num_refused = 0;
+    for (int i = 0; i < 20000; i++) {
+        char page[sizeof whole_page];
+        memcpy(page, whole_page, sizeof page);
+        for (uint64_t n = 1 + check_random(&state) % 3; n > 0; n--)
+            page[check_random(&state) % (sizeof page - 1)] = (char)check_random(&state);
+        num_refused += !reads(page, sizeof page - 1);
+    }
+    CHECK(num_refused > 15000);
+}
