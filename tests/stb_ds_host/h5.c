@@ -1,0 +1,12 @@
+/* The host implements stb_ds in the same file, after the library. */
+
+#define PYTHEUS_IMPLEMENTATION
+#include "pytheus.h"
+#include "host_pytheus.h"
+#define STB_DS_IMPLEMENTATION
+#include <stb/stb_ds.h>
+#include "host_stb.h"
+
+int main(void) {
+    return stb_works() && pytheus_works() && stb_works() ? 0 : 1;
+}
