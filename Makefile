@@ -1,0 +1,185 @@
+# pytheus.h needs no building to be used: this is for its examples and tests. Everything that is
+# made lands in build/. Each target first installs the Debian packages that it needs.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+# Targets one after another: they share build/. What they build goes in parallel.
+ifeq ($(MAKELEVEL),0)
+.NOTPARALLEL:
+endif
+
+STRICT := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror
+ASAN := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+TSAN := -O1 -fsanitize=thread
+# Those that have kinds of build of their own; the others are in C99 and C++11.
+C_STANDARDS := c11 c17 gnu11
+CXX_STANDARDS := c++14 c++17 c++20
+MAKEFLAGS += --no-builtin-rules
+
+# ---- sources ----
+
+names = $(sort $(basename $(notdir $(wildcard $1))))
+C_TESTS := $(call names,tests/test_*.c)
+CXX_TESTS := $(call names,tests/test_*.cc)
+TESTS := $(C_TESTS) $(CXX_TESTS)
+THREADS := $(or $(filter test_threads%,$(TESTS)),test_threads)
+OOM := $(or $(filter test_oom%,$(TESTS)),test_oom)
+# qemu is slow: what the machine could change, numbers and text, and the core.
+ARM64_CHOICE := $(or $(filter test_number% test_text% test_core%,$(TESTS)),test_core)
+EXAMPLES := $(call names,examples/*.c examples/*.cc)
+HEADERS := $(wildcard *.h tests/*.h)
+
+# ---- kinds of build: name, C compiler, flags, suffix, standard; in build/NAME/ ----
+
+define kind
+build/$1/%$4: tests/%.c $(HEADERS) Makefile | build/include
+	$$(call compile,$2 -std=$(or $5,c99),$3)
+build/$1/%$4: examples/%.c $(HEADERS) Makefile | build/include
+	$$(call compile,$2 -std=$(or $5,c99),$3)
+build/$1/%$4: tests/%.cc $(HEADERS) Makefile | build/include
+	$$(call compile,$(call cxx,$2) -std=$(or $5,c++11),$3)
+build/$1/%$4: examples/%.cc $(HEADERS) Makefile | build/include
+	$$(call compile,$(call cxx,$2) -std=$(or $5,c++11),$3)
+endef
+define compile
+	@echo "  $@"
+	@mkdir -p $(@D) && rm -f $@
+	@$1 $(STRICT) -g -pthread -I. -Itests -idirafter build/include $2 $< -o $@ \
+	    -lm $(if $(filter %/quickstart,$@),-lmicrohttpd) \
+	    $(if $(filter %/number_oracle,$@),-std=c++17)
+endef
+cxx = $(patsubst %gcc,%g++,$(patsubst %clang,%clang++,$1))
+
+$(eval $(call kind,examples,gcc,-O2 -Wno-error))
+$(eval $(call kind,gcc,gcc,-O2))
+$(eval $(call kind,clang,clang,-O2))
+$(eval $(call kind,asan-gcc,gcc,$(ASAN)))
+$(eval $(call kind,asan-clang,clang,$(ASAN)))
+$(eval $(call kind,tsan-gcc,gcc,$(TSAN)))
+$(eval $(call kind,tsan-clang,clang,$(TSAN)))
+$(eval $(call kind,m32,gcc,-O2 -m32 -isystem /usr/include/x86_64-linux-gnu))
+$(eval $(call kind,arm64,aarch64-linux-gnu-gcc,-O2 -static))
+# isnan() of this system's math.h converts.
+$(eval $(call kind,mingw,x86_64-w64-mingw32-gcc,-O2 -Wno-float-conversion,.exe))
+$(eval $(call kind,gcc-O0,gcc,-O0))
+$(eval $(call kind,clang-O0,clang,-O0))
+$(eval $(call kind,gcc-O3,gcc,-O3 -DNDEBUG -D_FORTIFY_SOURCE=2))
+$(foreach c,gcc clang,$(foreach s,$(C_STANDARDS) $(CXX_STANDARDS), \
+    $(eval $(call kind,$c-$s,$c,-O2,,$s))))
+
+# stb alone, for the compilers that do not look into /usr/include.
+build/include:
+	@mkdir -p $@ && ln -sfn /usr/include/stb $@/stb
+
+# ---- what runs: commands for tests/run, where "--" waits for all before it ----
+
+each = $(foreach c,$2,"$1$c")
+of_kind = $(TESTS:%=build/$1/%)
+# Where addresses are scattered widely, ThreadSanitizer does not start unless this is switched off.
+IN_ORDER := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+
+ASAN_GCC := $(call of_kind,asan-gcc)
+ASAN_BOTH := $(ASAN_GCC) $(call of_kind,asan-clang)
+TSAN_BOTH := $(THREADS:%=build/tsan-gcc/%) $(THREADS:%=build/tsan-clang/%)
+MATRIX := $(foreach k,clang gcc-O0 clang-O0 gcc-O3,$(call of_kind,$k)) \
+    $(foreach c,gcc clang,$(foreach s,$(C_STANDARDS),$(C_TESTS:%=build/$c-$s/%))) \
+    $(foreach c,gcc clang,$(foreach s,$(CXX_STANDARDS),$(CXX_TESTS:%=build/$c-$s/%)))
+CXX_QUICK := $(CXX_TESTS:%=build/clang-c++20/%)
+# The pages that these write are for the judges, which come last.
+TEST_BUILDS := $(call of_kind,gcc) build/gcc/number_oracle \
+    $(foreach k,gcc clang asan-gcc,$(EXAMPLES:%=build/$k/%))
+test_runs := $(call each,PYTHEUS_PAGES=build/pages ,$(call of_kind,gcc) tests/test_examples) \
+    build/gcc/number_oracle
+tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH))
+judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
+    "tests/prometheus_roundtrip.py build/pages"
+planted_runs := tests/planted/run
+host_runs := tests/stb_ds_host/run
+
+ifeq ($(shell uname -m),x86_64)
+    FOREIGN := m32 arm64 mingw
+    ARM64_CPP := arm64-cpp
+    M32 := $(call of_kind,m32)
+    ARM64 := $(call of_kind,arm64)
+    ARM64_QUICK := $(ARM64_CHOICE:%=build/arm64/%)
+    MINGW := $(TESTS:%=build/mingw/%.exe)
+    foreign_runs = $(M32) $(call each,qemu-aarch64 ,$1) "tests/built $(MINGW)"
+else
+    foreign_runs = "echo SKIPPED i386, aarch64, MinGW: only on x86-64; echo 0 passed, 0 failed"
+endif
+
+# Two compilers at once, unless the user asked for another number.
+JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
+# Groups of packages (see tests/install), programs to build, commands to run. A program that does
+# not compile fails when it is run, so that everything else still runs.
+define go
+	@tests/install $1
+	+@$(if $(strip $2),$(MAKE) -k $(JOBS) --no-print-directory $2 || true)
+	@tests/run $3
+endef
+new_pages = @rm -rf build/pages && mkdir -p build/pages
+TOOLS := core cpp clang sanitizers system
+
+# ---- targets ----
+
+.PHONY: help quickstart examples test check check-hosts asan tsan matrix planted oom \
+    format-check chroot clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+quickstart: ## build a service, start it, show its metrics, leave it running (ONCE=1: stop it)
+	@tests/install core http
+	@$(MAKE) --no-print-directory build/examples/quickstart
+	@examples/quickstart build/examples/quickstart
+
+examples: ## build all examples into build/examples/
+	@tests/install core cpp http
+	@$(MAKE) -k $(JOBS) --no-print-directory $(EXAMPLES:%=build/examples/%)
+
+test: ## build and run all tests; the last line is the sum
+	$(new_pages)
+	$(call go,$(TOOLS) http judges $(FOREIGN), \
+	    $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) $(MINGW), \
+	    $(test_runs) $(CXX_QUICK) $(ASAN_GCC) $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run \
+	    "COMPILERS=quick $(host_runs)" $(tsan_runs) $(judge_runs))
+
+check: export SECONDS_EACH := 14400
+check: ## all tests in all builds, the long runs, all hosts, all planted bugs: takes hours
+	$(new_pages)
+	$(call go,$(TOOLS) http judges memcheck patch $(FOREIGN) $(ARM64_CPP), \
+	    $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW), \
+	    $(test_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
+	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" $(host_runs) $(planted_runs) \
+	    $(tsan_runs) $(judge_runs) -- $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle))
+
+check-hosts: ## programs that use stb_ds.h themselves, in eight ways, with all compilers
+	$(call go,core cpp clang,,$(host_runs))
+
+asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer, gcc and clang
+	$(call go,$(TOOLS),$(ASAN_BOTH),$(ASAN_BOTH))
+
+tsan: ## the thread tests under ThreadSanitizer, gcc and clang
+	$(call go,$(TOOLS),$(TSAN_BOTH),$(tsan_runs))
+
+matrix: ## all tests with every compiler, standard, optimisation and machine
+	$(call go,$(TOOLS) $(FOREIGN) $(ARM64_CPP), \
+	    $(call of_kind,gcc) $(MATRIX) $(M32) $(ARM64) $(MINGW), \
+	    $(call of_kind,gcc) $(MATRIX) $(call foreign_runs,$(ARM64)) "tests/compile/run full")
+
+planted: ## put bugs into the library, one at a time: the tests must see each
+	$(call go,$(TOOLS) patch,,$(planted_runs))
+
+oom: ## let every single allocation fail, plain and under the sanitizers
+	$(call go,$(TOOLS),$(OOM:%=build/gcc/%) $(OOM:%=build/asan-gcc/%), \
+	    $(call each,LONG=1 ,$(OOM:%=build/gcc/%) $(OOM:%=build/asan-gcc/%)))
+
+format-check: ## the form of all sources
+	$(call go,format,,tests/format)
+
+chroot: ## quickstart and test in a bare Debian 12 (debootstrap; as root)
+	@tests/install chroot
+	@tests/chroot
+
+clean: ## remove build/
+	rm -rf --one-file-system build
