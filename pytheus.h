@@ -2487,15 +2487,29 @@ static bool pytheus__are_utf8(const char *const *values, size_t n) {
     return true;
 }
 
-/* Makes the key of the values, mended where they are not UTF-8. false: no memory, nothing to
-   free. */
-static bool pytheus__key_pack(pytheus__family *family, pytheus__key *key,
-                              const char *const *values) {
-    size_t i;
-    key->complete = true;
+/* A view is complete as soon as the defaults fill what is missing; until then they are left out,
+   because a later label may override them. */
+static bool pytheus__add_defaults(const pytheus__family *family, const char **values) {
+    size_t i, missing = 0;
     for (i = 0; i < family->num_labels; i++) {
-        key->complete = key->complete && values[i];
+        missing += !values[i];
+        if (!values[i] && !family->default_values[i].text) {
+            return false;
+        }
     }
+    for (i = 0; missing && i < family->num_labels; i++) {
+        if (!values[i]) {
+            values[i] = family->default_values[i].text;
+            missing--;
+        }
+    }
+    return true;
+}
+
+/* Makes the key of the values: defaults added where that completes it, mended where they are not
+   UTF-8. false: no memory, nothing to free. */
+static bool pytheus__key_pack(pytheus__family *family, pytheus__key *key, const char **values) {
+    key->complete = pytheus__add_defaults(family, values);
     if (!pytheus__key_write(family, key, values, false)) {
         return false;
     }
@@ -2517,22 +2531,6 @@ static void pytheus__key_values(const pytheus__family *family, const pytheus__wo
     for (i = 0; i < family->num_labels; i++) {
         values[i] = *at == PYTHEUS__UNSET[0] ? NULL : at;
         at += strlen(at) + 1;
-    }
-}
-
-/* A view is complete as soon as the defaults fill what is missing; until then they are left out,
-   because a later label may override them. */
-static void pytheus__add_defaults(const pytheus__family *family, const char **values) {
-    size_t i;
-    for (i = 0; i < family->num_labels; i++) {
-        if (!values[i] && !family->default_values[i].text) {
-            return;
-        }
-    }
-    for (i = 0; i < family->num_labels; i++) {
-        if (!values[i]) {
-            values[i] = family->default_values[i].text;
-        }
     }
 }
 
@@ -3194,7 +3192,6 @@ static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *k
 static pytheus_view pytheus__view_of_values(pytheus__family *family, const char **values) {
     pytheus_view view;
     pytheus__key key;
-    pytheus__add_defaults(family, values);
     if (!pytheus__key_pack(family, &key, values)) {
         (void)pytheus__tell(family, pytheus__out_of_memory(family->name.text));
         return pytheus__nothing();
@@ -3210,7 +3207,7 @@ static pytheus_view pytheus__view_of_values(pytheus__family *family, const char 
 /* The view with more labels. The root's own labels are none: its defaults can be overridden. */
 static pytheus_view pytheus__labels(pytheus_view base, pytheus_type type, const char *const *pairs,
                                     size_t num_strings) {
-    const char *values[PYTHEUS_MAX_LABELS] = {NULL};
+    const char *values[PYTHEUS_MAX_LABELS];
     pytheus_view view = pytheus__nothing();
     pytheus_err err = PYTHEUS_OK;
     pytheus__key copy;
@@ -3220,6 +3217,7 @@ static pytheus_view pytheus__labels(pytheus_view base, pytheus_type type, const 
         return view;
     }
     family = base.node->family;
+    memset(values, 0, family->num_labels * sizeof *values);
     copy.words = copy.local;
     if (base.node != family->root) {
         err = pytheus__own_labels(base, &copy, values);
@@ -3964,7 +3962,6 @@ static pytheus__node *pytheus__root_new(pytheus__family *family) {
     const char *values[PYTHEUS_MAX_LABELS] = {NULL};
     pytheus__node *root = NULL;
     pytheus__key key;
-    pytheus__add_defaults(family, values);
     if (pytheus__key_pack(family, &key, values)) {
         root = pytheus__node_new(family, &key, 0);
         pytheus__key_free(family->registry, &key);
@@ -5250,7 +5247,6 @@ static pytheus_err pytheus__series_values(pytheus__family *family, const char **
                                           uint64_t *values) {
     pytheus_view view;
     pytheus__key key;
-    pytheus__add_defaults(family, labels);
     if (!pytheus__key_pack(family, &key, labels)) {
         return pytheus__out_of_memory(family->name.text);
     }

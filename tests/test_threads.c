@@ -7,9 +7,9 @@
 #include "page.h"
 
 #include <pthread.h>
-#ifndef _WIN32
+#ifdef __linux__
 #include <signal.h>
-#include <unistd.h>
+#include <ucontext.h>
 #endif
 
 #if defined(__SANITIZE_THREAD__)
@@ -600,225 +600,266 @@ TEST(a_new_series_holds_only_what_was_added_to_it) {
     }
 }
 
-/* ThreadSanitizer delivers signals only between operations. */
-#if !defined(_WIN32) && !defined(UNDER_TSAN)
+/* ThreadSanitizer does not bear to be stopped anywhere. */
+#if defined(__linux__) && (defined(__x86_64__) || defined(__i386__)) && !defined(UNDER_TSAN)
 
-/* A thread is stopped by a signal wherever it is in its operation, its series removed, the place taken
-   by a new one; then it goes on. They talk through pipes, which a signal handler may use too. */
-enum { GO, GONE, HELD, RELEASED, DONE, NUM_PIPES };
-
+/* An operation is stopped after its first instruction, its second, and so on to the last. Each time
+   its series is removed there, the place is taken by a new one, and then it goes on. */
 typedef struct stage {
     succession s;
-    pthread_t thread;
-    void (*act)(struct stage *);
+    void (*begin)(struct stage *);
+    void (*act)(struct stage *); /* what is stopped */
+    void (*intervene)(struct stage *);
+    void (*check)(struct stage *);
     pytheus_view view, found;
+    pytheus_desc desc;
     char id[32];
     double value;
-    long num_turns, enough, num_wrong;
-    volatile int num_acts;
+    pytheus_err err;
+    int num; /* operations on the old series before the one that is stopped, or on the new */
 } stage;
 
-static int pipes[NUM_PIPES][2];
+static stage *on_stage;
+static volatile int steps_left;
+static volatile enum { WAITING, ACTING, OVER } part;
 
-static void tell(int what) {
-    if (write(pipes[what][1], "!", 1) != 1)
-        abort();
-}
-
-static void hear(int what) {
-    char c;
-    if (read(pipes[what][0], &c, 1) != 1)
-        abort();
-}
-
-static void hold(int unused) {
+/* With the trap flag the processor raises SIGTRAP after each instruction. */
+static void step(int number, siginfo_t *unused, void *context) {
+    enum { TRAP_FLAG = 0x100 };
+    greg_t *flags = &((ucontext_t *)context)->uc_mcontext.gregs[REG_EFL];
     (void)unused;
-    tell(HELD);
-    hear(RELEASED);
-}
-
-static void *act_until_told(void *argument) {
-    stage *st = argument;
-    for (long turn = 1; hear(GO), st->act; turn++) {
-        tell(GONE);
-        do
-            st->act(st);
-        while (__atomic_load_n(&st->enough, __ATOMIC_RELAXED) < turn);
-        tell(DONE);
+    if (number == SIGUSR1)
+        *flags |= TRAP_FLAG;
+    else if (part == OVER)
+        *flags &= ~TRAP_FLAG;
+    else if (part == ACTING && --steps_left == 0) {
+        *flags &= ~TRAP_FLAG;
+        on_stage->intervene(on_stage);
     }
-    return NULL;
 }
 
-static void stop_in_the_middle(stage *st) {
-    tell(GO);
-    hear(GONE);
-    for (volatile int i = (int)(st->num_turns % 64); i > 0; i--)
-        continue;
-    pthread_kill(st->thread, SIGUSR1);
-    hear(HELD);
+/* Whether it was stopped before it ended. */
+static bool act_and_stop_after(stage *st, int num_steps) {
+    on_stage = st;
+    steps_left = num_steps;
+    part = WAITING;
+    raise(SIGUSR1);
+    part = ACTING;
+    st->act(st);
+    part = OVER;
+    return steps_left <= 0;
 }
 
-static void go_on(stage *st) {
-    STORE(&st->enough, ++st->num_turns);
-    tell(RELEASED);
-    hear(DONE);
+static void do_nothing(stage *unused) {
+    (void)unused;
 }
 
-static void begin_stage(stage *st, const late_operation *of, void (*act)(stage *)) {
-    struct sigaction action = {.sa_handler = hold};
+/* Emulators may not. */
+static bool can_stop(void) {
+    stage st = {.act = do_nothing, .intervene = do_nothing};
+    struct sigaction action = {.sa_flags = SA_SIGINFO};
+    action.sa_sigaction = step;
     sigaction(SIGUSR1, &action, NULL);
-    for (int i = 0; i < NUM_PIPES; i++)
-        if (pipe(pipes[i]))
-            abort();
-    memset(st, 0, sizeof *st);
-    begin_succession(&st->s, of);
-    begin_life(&st->s);
-    st->act = act;
-    if (pthread_create(&st->thread, NULL, act_until_told, st))
-        abort();
+    sigaction(SIGTRAP, &action, NULL);
+    return act_and_stop_after(&st, 1);
 }
 
-static void end_stage(stage *st) {
-    st->act = NULL;
-    tell(GO);
-    pthread_join(st->thread, NULL);
-    for (int i = 0; i < NUM_PIPES; i++) {
-        close(pipes[i][0]);
-        close(pipes[i][1]);
-    }
-    CHECK_INT(st->num_wrong, 0);
+static void perform(stage *st, const late_operation *of) {
+    int num_steps = 0;
+    begin_succession(&st->s, of);
+    st->desc = with_id(st->s.registry, st->s.name);
+    do {
+        st->begin(st);
+        num_steps++;
+        if (!act_and_stop_after(st, num_steps))
+            break;
+        st->check(st);
+    } while (num_steps < 100000 && check_num_failed < 20);
+    CHECK(num_steps > 5 && num_steps < 100000);
     end_succession(&st->s);
 }
 
-/* One life: its end and the beginning of the next are in the middle of the other thread's operation. */
-static void succeed(stage *st, int num_own) {
+static void perform_all(stage st) {
+    for (int i = 0; i < NUM_LATE; i++)
+        perform(&st, &late_operations[i]);
+}
+
+static void begin_reused(stage *st) {
+    if (st->s.current.node)
+        (void)pytheus_view_remove(st->s.current);
+    begin_life(&st->s);
     st->view = st->s.current;
     memcpy(st->id, st->s.id, sizeof st->id);
-    stop_in_the_middle(st);
-    CHECK_ERR(pytheus_view_remove(st->s.current), PYTHEUS_OK);
-    begin_life(&st->s);
-    for (int i = 0; i < num_own; i++)
-        CHECK_ERR(st->s.of->own(st->s.current), PYTHEUS_OK);
-    go_on(st);
 }
 
 static void act_late(stage *st) {
-    (void)st->s.of->late(st->view);
+    st->err = st->s.of->late(st->view);
 }
 
-TEST(an_operation_stopped_in_the_middle_does_not_reach_the_next_life) {
-    for (int i = 0; i < NUM_LATE; i++) {
-        stage st;
-        begin_stage(&st, &late_operations[i], act_late);
-        for (int turn = 0; turn < rounds(500) && check_num_failed < 20; turn++) {
-            succeed(&st, turn % 4);
-            check_life(&st.s, turn % 4, "stopped in the middle");
-        }
-        check_reuse(&st.s);
-        end_stage(&st);
-    }
+static void succeed(stage *st) {
+    CHECK_ERR(pytheus_view_remove(st->view), PYTHEUS_OK);
+    begin_life(&st->s);
+    CHECK(st->s.current.node == st->view.node);
+    for (int i = 0; i < st->num; i++)
+        CHECK_ERR(st->s.of->own(st->s.current), PYTHEUS_OK);
+}
+
+static void check_own(stage *st) {
+    check_life(&st->s, st->num, "stopped");
+}
+
+TEST(an_operation_stopped_anywhere_does_not_reach_the_next_life) {
+    if (!can_stop())
+        SKIP("no single steps here");
+    for (int num_own = 0; num_own < 3; num_own++)
+        perform_all((stage){.begin = begin_reused,
+                            .act = act_late,
+                            .intervene = succeed,
+                            .check = check_own,
+                            .num = num_own});
 }
 
 /* The next life has come to the very words that the operation has seen in the last one. */
+static void begin_with_some(stage *st) {
+    begin_reused(st);
+    for (int i = 0; i < st->num; i++)
+        CHECK_ERR(st->s.of->late(st->view), PYTHEUS_OK);
+}
+
 static void succeed_with_copy(stage *st) {
-    double value;
-    CHECK_ERR(pytheus_view_remove(st->s.current), PYTHEUS_OK);
-    begin_life(&st->s);
-    st->view = st->s.current;
-    st->num_acts = 0;
-    stop_in_the_middle(st);
-    value = value_of(st->view);
+    double value = value_of(st->view);
     CHECK_ERR(pytheus_view_remove(st->view), PYTHEUS_OK);
     begin_life(&st->s);
-    int num = st->num_acts;
-    value = st->s.of->copy(st->s.current, value, num);
-    go_on(st);
-    check_holds(&st->s, value, num, "copied");
+    CHECK(st->s.current.node == st->view.node);
+    st->value = st->s.of->copy ? st->s.of->copy(st->s.current, value, st->num) : 0;
 }
 
-/* Few, or there would be much to copy. */
-static void act_a_while(stage *st) {
-    if (st->num_acts == 3000)
-        return;
-    (void)st->s.of->late(st->view);
-    st->num_acts++;
+static void check_copy(stage *st) {
+    check_holds(&st->s, st->value, st->num, "stopped before a copy");
 }
 
-TEST(an_operation_stopped_in_the_middle_does_not_reach_a_life_of_the_same_value) {
-    for (int i = 0; i < NUM_LATE; i++) {
-        stage st;
-        if (!late_operations[i].copy)
-            continue;
-        begin_stage(&st, &late_operations[i], act_a_while);
-        for (int turn = 0; turn < rounds(500) && check_num_failed < 20; turn++)
-            succeed_with_copy(&st);
-        end_stage(&st);
-    }
+TEST(an_operation_stopped_anywhere_does_not_reach_a_life_of_the_same_value) {
+    if (!can_stop())
+        SKIP("no single steps here");
+    for (int num = 0; num < 3; num++)
+        perform_all((stage){.begin = begin_with_some,
+                            .act = act_late,
+                            .intervene = succeed_with_copy,
+                            .check = check_copy,
+                            .num = num});
 }
 
-/* The family has had no removal until then, and its series are of another make. */
-static void succeed_for_the_first_time(stage *st, const pytheus_desc *desc, int turn) {
-    pytheus_desc own = *desc;
-    snprintf(st->s.name, sizeof st->s.name, "first_%d", turn);
-    own.name = st->s.name;
-    st->s.metric = new_metric(st->s.of->type, &own);
+/* Series of a family that has had no removal yet are of another make: nothing may take their place. */
+static void begin_first(stage *st) {
+    snprintf(st->s.name, sizeof st->s.name, "first_%ld", st->s.num_lives);
+    st->desc.name = st->s.name;
+    st->s.metric = new_metric(st->s.of->type, &st->desc);
     begin_life(&st->s);
-    succeed(st, 0);
-    check_holds(&st->s, 0, 0, "before any removal");
-    CHECK_ERR(pytheus_view_remove(st->s.current), PYTHEUS_OK);
+    st->view = st->s.current;
+}
+
+static void succeed_first(stage *st) {
+    CHECK_ERR(pytheus_view_remove(st->view), PYTHEUS_OK);
+    begin_life(&st->s);
 }
 
 TEST(an_operation_stopped_in_the_first_life_does_not_reach_the_next) {
-    for (int i = 0; i < NUM_LATE; i++) {
-        stage st;
-        begin_stage(&st, &late_operations[i], act_late);
-        pytheus_desc desc = with_id(st.s.registry, "");
-        for (int turn = 0; turn < rounds(200) && check_num_failed < 20; turn++)
-            succeed_for_the_first_time(&st, &desc, turn);
-        end_stage(&st);
-    }
+    if (!can_stop())
+        SKIP("no single steps here");
+    perform_all((stage){
+        .begin = begin_first, .act = act_late, .intervene = succeed_first, .check = check_own});
 }
 
-/* The value of a series is the number of its life. */
 static void read_late(stage *st) {
-    double value = -1;
-    if (!pytheus_view_get(st->view, &value) && value != st->value)
-        st->num_wrong++;
+    st->err = pytheus_view_get(st->view, &st->value);
 }
 
-TEST(a_read_stopped_in_the_middle_does_not_see_the_next_life) {
-    const late_operation *const of[] = {&late_operations[2], &late_operations[7],
-                                        &late_operations[9], &late_operations[10]};
-    for (int i = 0; i < 4; i++) {
-        stage st;
-        begin_stage(&st, of[i], read_late);
-        for (int turn = 0; turn < rounds(500); turn++) {
-            st.value = value_of(st.s.current);
-            succeed(&st, 1 + turn % 5);
-        }
-        end_stage(&st);
-    }
+static void check_read(stage *st) {
+    check_that(st->err ? st->err == PYTHEUS_ERR_REMOVED : st->value == 0, __FILE__, __LINE__,
+               "%s: read %.17g of the next life", st->s.of->name, st->value);
+}
+
+TEST(a_read_stopped_anywhere_does_not_see_the_next_life) {
+    if (!can_stop())
+        SKIP("no single steps here");
+    perform_all((stage){.begin = begin_reused,
+                        .act = read_late,
+                        .intervene = succeed,
+                        .check = check_read,
+                        .num = 3});
 }
 
 static void look_up_late(stage *st) {
     st->found = labelled(st->s.of->type, st->s.metric, st->id);
 }
 
-/* It may find the removed series, or make its labels anew, but not the series of other labels. */
-TEST(a_lookup_stopped_in_the_middle_does_not_find_the_next_life) {
-    stage st;
-    begin_stage(&st, &late_operations[1], look_up_late);
-    for (int turn = 0; turn < 3 * rounds(500); turn++) {
-        succeed(&st, 1);
-        CHECK(!pytheus_view_equal(st.found, st.s.current));
-        CHECK(st.found.node);
-        if (!pytheus_counter_add((pytheus_counter){st.found}, MARK)) {
-            CHECK_DOUBLE(sample_of(st.s.registry, "life", st.id), MARK);
-            CHECK_ERR(pytheus_view_remove(st.found), PYTHEUS_OK);
-        }
-        check_life(&st.s, 1, "looked up");
-    }
-    end_stage(&st);
+/* It may find the removed series, or make its labels anew, but not find the series of other labels. */
+static void check_found(stage *st) {
+    CHECK(st->found.node);
+    CHECK(!pytheus_view_equal(st->found, st->s.current));
+    if (!st->s.of->late(st->found))
+        CHECK_ERR(pytheus_view_remove(st->found), PYTHEUS_OK);
+    check_life(&st->s, st->num, "looked up");
+}
+
+TEST(a_lookup_stopped_anywhere_does_not_find_the_next_life) {
+    stage st = {.begin = begin_reused,
+                .act = look_up_late,
+                .intervene = succeed,
+                .check = check_found,
+                .num = 1};
+    if (!can_stop())
+        SKIP("no single steps here");
+    perform(&st, &late_operations[1]);
+}
+
+/* From a view that is being removed: the labels that it had, or refusal, but not those of the next. */
+static void add_label_late(stage *st) {
+    const char *const pairs[] = {"b", "2"};
+    st->found = pytheus_gauge_view((pytheus_gauge){st->view}, pairs, 2).view;
+}
+
+static void begin_partial(stage *st) {
+    (void)pytheus_view_clear(st->s.metric);
+    snprintf(st->id, sizeof st->id, "%ld", st->s.num_lives++);
+    st->view = pytheus_gauge_labels((pytheus_gauge){st->s.metric}, "a", st->id).view;
+}
+
+static void succeed_partial(stage *st) {
+    CHECK_ERR(pytheus_view_remove(st->view), PYTHEUS_OK);
+    st->s.current = pytheus_gauge_labels((pytheus_gauge){st->s.metric}, "a", "next").view;
+    CHECK(st->s.current.node == st->view.node);
+}
+
+static void check_added(stage *st) {
+    const char *const pairs[] = {"a", "next", "b", "2"};
+    CHECK_ERR(pytheus_sample_value(st->s.registry, "two", pairs, 4, NULL), PYTHEUS_ERR_NOTHING);
+    if (!st->found.node)
+        return;
+    CHECK_ERR(pytheus_gauge_set((pytheus_gauge){st->found}, 1), PYTHEUS_OK);
+    CHECK_DOUBLE(
+        value_of(pytheus_gauge_labels((pytheus_gauge){st->s.metric}, "a", st->id, "b", "2").view),
+        1);
+}
+
+TEST(labels_added_to_a_view_stopped_anywhere_are_not_of_the_next_life) {
+    stage st = {.begin = begin_partial,
+                .act = add_label_late,
+                .intervene = succeed_partial,
+                .check = check_added};
+    pytheus_desc desc = {.name = "two", .required_labels = {"a", "b"}};
+    int num_steps = 0;
+    if (!can_stop())
+        SKIP("no single steps here");
+    st.s.registry = desc.registry = quiet_registry();
+    st.s.metric = pytheus_gauge_new(&desc).view;
+    CHECK_ERR(
+        pytheus_view_remove(pytheus_gauge_labels((pytheus_gauge){st.s.metric}, "a", "first").view),
+        PYTHEUS_OK);
+    for (begin_partial(&st); act_and_stop_after(&st, ++num_steps); begin_partial(&st))
+        check_added(&st);
+    CHECK(num_steps > 5);
+    pytheus_registry_free(desc.registry);
 }
 
 #endif
@@ -1182,13 +1223,12 @@ typedef struct thinning {
     int next;
 } thinning;
 
-/* The more are gone, the more the list of series closes up. */
+/* After half of them are gone the list of series closes up. */
 static pytheus_err thin_out(void *user, const char *bytes, size_t size) {
     thinning *t = user;
-    for (int last = t->next + NUM_STAYING / 2; t->next < last; t->next++) {
-        CHECK_ERR(pytheus_view_remove(neighbour(t->of, "doomed ", t->next).view), PYTHEUS_OK);
-        CHECK(neighbour(t->of, "new ", t->next).view.node);
-    }
+    for (int last = t->next + 2 * NUM_STAYING; t->next < last; t->next++)
+        (void)pytheus_view_remove(neighbour(t->of, "doomed ", t->next).view);
+    CHECK(neighbour(t->of, "new ", t->next).view.node);
     return gather(&t->page, bytes, size);
 }
 
@@ -1208,7 +1248,7 @@ TEST(series_removed_in_the_middle_of_a_page_take_no_others_along) {
     look_for(t.page.text, "\nstaying{id=\"stays ", NUM_STAYING, &num_lost, &num_twice);
     CHECK_INT(num_lost, 0);
     CHECK_INT(num_twice, 0);
-    CHECK(t.next > 3 * NUM_STAYING / 2);
+    CHECK(t.next >= 8 * NUM_STAYING);
     free(t.page.text);
     pytheus_registry_free(desc.registry);
 }
