@@ -76,7 +76,8 @@
    nothing but sets and whole numbers were there; after whole amounts, a set to a fraction may be
    off in the last digit of the larger one.
 
-   NaN is refused by all but gauges: one NaN would spoil a sum for ever.
+   NaN is refused by all but gauges: one NaN would spoil a sum for ever. An infinite observation
+   counts in its bucket, and makes the sum infinite.
 
 
    3. LABELS AND VIEWS
@@ -178,9 +179,10 @@
 
    8. REGISTRIES
 
-   pytheus_default() needs no setting up; NULL means it everywhere. pytheus_registry_new makes one
-   of one's own, with a prefix for all names, an allocator, a logger, a clock; a description's
-   registry member puts a metric there. pytheus_sample_value reads one sample back, for tests.
+   pytheus_default() needs no setting up; NULL means it everywhere but in pytheus_registry_free.
+   pytheus_registry_new makes one of one's own, with a prefix for all names, an allocator, a
+   logger, a clock; a description's registry member puts a metric there. pytheus_sample_value
+   reads one sample back, for tests.
 
 
    9. MEMORY
@@ -203,7 +205,8 @@
    pytheus_histogram_observe; pytheus_summary_observe; pytheus_view_get, _equal, _observable;
    timers with the system's clock. All of these, and errors in them, keep errno.
 
-   Fork at any moment, also with other threads running: the child has a whole copy of its own.
+   Fork at any moment but in a signal handler, also with other threads running: the child has a
+   whole copy of its own.
 
 
    11. OPTIONS
@@ -220,8 +223,8 @@
    PYTHEUS_API             what stands before each function, e.g. an attribute for visibility
    PYTHEUS_DISABLE         every call compiles to nothing, and no implementation is made
 
-   PYTHEUS_MAX_LABELS is 16 and can't be changed. A program may use stb_ds itself, in the same file or
-   another, with its own implementation or none: the copy in here is private.
+   PYTHEUS_MAX_LABELS is 16 and can't be changed. A program may use stb_ds itself, in the same
+   file or another, with its own implementation or none: the copy in here is private.
 
 
    12. PLATFORMS
@@ -252,6 +255,9 @@
 #include <stdio.h> /* FILE */
 #ifdef __cplusplus
 #include <exception>
+#ifdef __GLIBCXX__
+#include <cxxabi.h>
+#endif
 #endif
 
 /* ==== OPTIONS ==== */
@@ -363,12 +369,13 @@ typedef struct pytheus_desc {
     size_t num_buckets PYTHEUS__ZERO;
     size_t max_series PYTHEUS__ZERO;          /* 0: PYTHEUS_MAX_SERIES */
     pytheus_registry *registry PYTHEUS__ZERO; /* NULL: pytheus_default() */
-    bool unregistered PYTHEUS__ZERO;          /* kept off the registry's page */
+    bool unregistered PYTHEUS__ZERO;          /* off the page; new each time */
 } pytheus_desc;
 
 /* realloc(user, NULL, 0, n) allocates, (user, p, old, n) resizes, (user, p, old, 0) frees and
    returns NULL. NULL for n > 0 means out of memory; p is untouched then. Memory must be aligned as
-   malloc's. It is called with the registry's lock held: it must not call the registry or fork. */
+   malloc's. Several threads may call it at once, mostly with locks of the library held: it must not
+   call the library, nor fork. */
 typedef struct pytheus_allocator {
     void *(*realloc)(void *user, void *p, size_t old_size, size_t new_size)PYTHEUS__ZERO;
     void *user PYTHEUS__ZERO;
@@ -431,7 +438,8 @@ typedef struct pytheus__progress_data {
 
 /* The view that PYTHEUS_AT keeps at its call site. */
 typedef struct pytheus__site {
-    uint64_t base PYTHEUS__ALIGNED_8; /* generation of the view that it was made from */
+    struct pytheus__node *base; /* and its generation: the view that it was made from */
+    uint64_t base_generation PYTHEUS__ALIGNED_8;
     uint64_t generation PYTHEUS__ALIGNED_8;
     struct pytheus__node *node;
     uint32_t sequence; /* odd while somebody writes it */
@@ -457,10 +465,10 @@ PYTHEUS_API const char *pytheus_last_error(void);
 PYTHEUS_API pytheus_registry *pytheus_registry_new(const pytheus_registry_desc *desc);
 
 /* Frees the registry with all its metrics, and ends the life of all their handles: nobody may be
-   using one. The default registry is emptied, and can be used again. */
+   using one. The default registry is emptied, and can be used again. NULL: does nothing. */
 PYTHEUS_API void pytheus_registry_free(pytheus_registry *registry);
 
-/* The registry that NULL means everywhere. Needs no setting up. */
+/* The registry that NULL means, except to be freed. Needs no setting up. */
 PYTHEUS_API pytheus_registry *pytheus_default(void);
 
 /* -- metrics: any thread; allocate; take the registry's lock -- */
@@ -542,7 +550,7 @@ PYTHEUS_API pytheus_err pytheus_sample_value(pytheus_registry *registry, const c
                                              const char *const *pairs, size_t num_strings,
                                              double *value);
 
-/* -- timers: any thread; no lock; never allocate; keep errno -- */
+/* -- timers: any thread; no lock; never allocate; keep errno (with the system's clock) -- */
 
 /* Starts the registry's clock for a histogram, summary or gauge. */
 PYTHEUS_API pytheus_timer pytheus_timer_start(pytheus_view view);
@@ -588,12 +596,13 @@ PYTHEUS_API pytheus__time_scope_data pytheus__time_begin(pytheus_view view);
 PYTHEUS_API void pytheus__time_end(pytheus__time_scope_data *scope);
 PYTHEUS_API pytheus__progress_data pytheus__progress_begin(pytheus_gauge gauge);
 PYTHEUS_API void pytheus__progress_end(pytheus__progress_data *scope);
+PYTHEUS_API int pytheus__error_number(void);
 PYTHEUS_API void pytheus__count_errno(pytheus_counter counter, const int *numbers, size_t n);
 
 #else /* PYTHEUS_DISABLE */
 
-/* Every call there is, doing nothing. Operations succeed, so that a program which checks them runs
-   the same; there is no page. */
+/* Every call there is, doing nothing. Operations say PYTHEUS_OK, handles are nothing, there is no
+   page. */
 #if defined(__GNUC__)
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
@@ -694,6 +703,7 @@ static inline PYTHEUS__UNUSED pytheus__progress_data pytheus__progress_begin(pyt
     return scope;
 }
 PYTHEUS__OFF_VOID(pytheus__progress_end, (pytheus__progress_data * scope))
+PYTHEUS__OFF(int, pytheus__error_number, (void), 0)
 PYTHEUS__OFF_VOID(pytheus__count_errno, (pytheus_counter counter, const int *numbers, size_t n))
 
 #undef PYTHEUS__OFF_METRIC
@@ -718,6 +728,13 @@ static inline PYTHEUS__UNUSED bool pytheus__failed_long_long(long long v) {
 }
 static inline PYTHEUS__UNUSED bool pytheus__failed_pointer(const volatile void *p) {
     return !p;
+}
+typedef struct pytheus__never_negative {
+    char nothing;
+} pytheus__never_negative;
+static inline PYTHEUS__UNUSED bool pytheus__cannot_fail(pytheus__never_negative v) {
+    (void)v;
+    return false;
 }
 
 #ifdef __cplusplus
@@ -882,22 +899,6 @@ template <class T> inline bool failed(T *p) {
     return pytheus__failed_pointer(p);
 }
 
-template <class T> inline T count_errors(pytheus_counter counter, T result) {
-    if (failed(result)) {
-        pytheus_counter_inc(counter);
-    }
-    return result;
-}
-
-template <class T, class... Numbers>
-inline T count_errno(pytheus_counter counter, T result, Numbers... numbers) {
-    const int list[] = {numbers...};
-    if (failed(result)) {
-        pytheus__count_errno(counter, list, sizeof...(numbers));
-    }
-    return result;
-}
-
 #ifdef __cpp_exceptions
 template <class... E> struct exception_is {
     static bool current() {
@@ -926,6 +927,10 @@ template <class... E, class F>
 inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
     try {
         return f();
+#ifdef __GLIBCXX__
+    } catch (abi::__forced_unwind &) { /* the thread is being ended: no exception */
+        throw;
+#endif
     } catch (...) {
         if (sizeof...(E) == 0 || detail::exception_is<E...>::current()) {
             pytheus_counter_inc(counter);
@@ -950,22 +955,10 @@ inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
    unwinding the stack. */
 #define PYTHEUS_COUNT_EXCEPTIONS(c) PYTHEUS__EXCEPTIONS(PYTHEUS__ID(pytheus__e), c)
 
-#define PYTHEUS_COUNT_ERRORS(c, expr) pytheus::detail::count_errors((c), (expr))
-#define PYTHEUS_COUNT_ERRNO(c, expr, ...) pytheus::detail::count_errno((c), (expr), __VA_ARGS__)
-#define PYTHEUS_COUNT_IF(c, expr, cond)                                                            \
-    ([&] {                                                                                         \
-        auto _result = (expr);                                                                     \
-        if (cond) {                                                                                \
-            pytheus_counter_inc(c);                                                                \
-        }                                                                                          \
-        return _result;                                                                            \
-    }())
-
-#define PYTHEUS__AT(site, kind, handle, ...)                                                       \
-    ([&] {                                                                                         \
-        static pytheus__site site;                                                                 \
-        return pytheus::detail::at<pytheus_##kind>(&site, (handle), __VA_ARGS__);                  \
-    }())
+#define PYTHEUS__AUTO auto
+#define PYTHEUS__FAILED(result) pytheus::detail::failed(result)
+#define PYTHEUS__AT_SITE(site, kind, handle, ...)                                                  \
+    pytheus::detail::at<pytheus_##kind>(&site, (handle), __VA_ARGS__)
 
 #else /* C */
 
@@ -995,42 +988,25 @@ inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
     pytheus__progress_data id __attribute__((cleanup(pytheus__progress_end), unused)) =            \
         pytheus__progress_begin(g)
 
+/* A number that is never negative meets a function that takes no number. */
 #define PYTHEUS__FAILED(result)                                                                    \
     (__extension__ _Generic((result), signed char                                                  \
                             : pytheus__failed_int, short                                           \
                             : pytheus__failed_int, int                                             \
                             : pytheus__failed_int, long                                            \
                             : pytheus__failed_long, long long                                      \
-                            : pytheus__failed_long_long, default                                   \
+                            : pytheus__failed_long_long, bool                                      \
+                            : pytheus__cannot_fail, char                                           \
+                            : pytheus__cannot_fail, unsigned char                                  \
+                            : pytheus__cannot_fail, unsigned short                                 \
+                            : pytheus__cannot_fail, unsigned                                       \
+                            : pytheus__cannot_fail, unsigned long                                  \
+                            : pytheus__cannot_fail, unsigned long long                             \
+                            : pytheus__cannot_fail, default                                        \
                             : pytheus__failed_pointer)(result))
-#define PYTHEUS__COUNT_IF(result, c, expr, cond)                                                   \
-    (__extension__({                                                                               \
-        __auto_type result = (expr);                                                               \
-        if (cond) {                                                                                \
-            pytheus_counter_inc(c);                                                                \
-        }                                                                                          \
-        result;                                                                                    \
-    }))
-#define PYTHEUS__COUNT_ERRORS(id, c, expr) PYTHEUS__COUNT_IF(id, c, expr, PYTHEUS__FAILED(id))
-#define PYTHEUS__COUNT_ERRNO(id, c, expr, ...)                                                     \
-    (__extension__({                                                                               \
-        __auto_type id = (expr);                                                                   \
-        if (PYTHEUS__FAILED(id)) {                                                                 \
-            const int pytheus__numbers[] = {__VA_ARGS__};                                          \
-            pytheus__count_errno((c), pytheus__numbers, sizeof pytheus__numbers / sizeof(int));    \
-        }                                                                                          \
-        id;                                                                                        \
-    }))
-#define PYTHEUS_COUNT_IF(c, expr, cond) PYTHEUS__COUNT_IF(_result, c, expr, cond)
-#define PYTHEUS_COUNT_ERRORS(c, expr) PYTHEUS__COUNT_ERRORS(PYTHEUS__ID(pytheus__r), c, expr)
-#define PYTHEUS_COUNT_ERRNO(c, expr, ...)                                                          \
-    PYTHEUS__COUNT_ERRNO(PYTHEUS__ID(pytheus__r), c, expr, __VA_ARGS__)
-
-#define PYTHEUS__AT(site, kind, handle, ...)                                                       \
-    (__extension__({                                                                               \
-        static pytheus__site site;                                                                 \
-        pytheus__at_##kind(&site, (handle), PYTHEUS__PAIRS(__VA_ARGS__));                          \
-    }))
+#define PYTHEUS__AUTO __auto_type
+#define PYTHEUS__AT_SITE(site, kind, handle, ...)                                                  \
+    pytheus__at_##kind(&site, (handle), PYTHEUS__PAIRS(__VA_ARGS__))
 #define PYTHEUS__DEFINE_AT(kind)                                                                   \
     static inline PYTHEUS__UNUSED pytheus_##kind pytheus__at_##kind(                               \
         pytheus__site *site, pytheus_##kind handle, const char *const *pairs,                      \
@@ -1054,12 +1030,48 @@ PYTHEUS__DEFINE_AT(summary)
 
 #endif /* C */
 
+#if defined(__GNUC__)
+#define PYTHEUS__COUNT_IF(result, c, expr, cond)                                                   \
+    (__extension__({                                                                               \
+        PYTHEUS__AUTO result = (expr);                                                             \
+        if (cond) {                                                                                \
+            pytheus_counter_inc(c);                                                                \
+        }                                                                                          \
+        result;                                                                                    \
+    }))
+#define PYTHEUS__COUNT_ERRORS(id, c, expr) PYTHEUS__COUNT_IF(id, c, expr, PYTHEUS__FAILED(id))
+/* errno is read before the counter's own expression can change it. */
+#define PYTHEUS__COUNT_ERRNO(id, c, expr, ...)                                                     \
+    (__extension__({                                                                               \
+        PYTHEUS__AUTO id = (expr);                                                                 \
+        if (PYTHEUS__FAILED(id)) {                                                                 \
+            const int pytheus__numbers[] = {pytheus__error_number(), __VA_ARGS__};                 \
+            pytheus__count_errno((c), pytheus__numbers, sizeof pytheus__numbers / sizeof(int));    \
+        }                                                                                          \
+        id;                                                                                        \
+    }))
+#define PYTHEUS__AT(site, kind, handle, ...)                                                       \
+    (__extension__({                                                                               \
+        static pytheus__site site;                                                                 \
+        PYTHEUS__AT_SITE(site, kind, handle, __VA_ARGS__);                                         \
+    }))
+
+/* Yields expr, counted if cond, in which it is called _result. */
+#define PYTHEUS_COUNT_IF(c, expr, cond) PYTHEUS__COUNT_IF(_result, c, expr, cond)
+/* Yields expr, a signed integer or pointer, counted if it is < 0 or NULL. */
+#define PYTHEUS_COUNT_ERRORS(c, expr) PYTHEUS__COUNT_ERRORS(PYTHEUS__ID(pytheus__r), c, expr)
+/* The same, but only if errno is one of the numbers. */
+#define PYTHEUS_COUNT_ERRNO(c, expr, ...)                                                          \
+    PYTHEUS__COUNT_ERRNO(PYTHEUS__ID(pytheus__r), c, expr, __VA_ARGS__)
+/* The view of the handle with these labels, kept here. All are to be the same every time. */
+#define PYTHEUS_AT(kind, handle, ...)                                                              \
+    PYTHEUS__AT(PYTHEUS__ID(pytheus__site), kind, handle, __VA_ARGS__)
+#endif
+
 #define PYTHEUS_TIME(m) PYTHEUS__TIME(PYTHEUS__ID(pytheus__t), m)
 #define PYTHEUS_TRACK_INPROGRESS(g) PYTHEUS__PROGRESS(PYTHEUS__ID(pytheus__p), g)
 #if defined(__GNUC__) || defined(__cplusplus)
 #define PYTHEUS_TIME_SCOPE(m) PYTHEUS__TIME_SCOPE(PYTHEUS__ID(pytheus__t), m)
-#define PYTHEUS_AT(kind, handle, ...)                                                              \
-    PYTHEUS__AT(PYTHEUS__ID(pytheus__site), kind, handle, __VA_ARGS__)
 #define PYTHEUS_TRACK_INPROGRESS_SCOPE(g) PYTHEUS__PROGRESS_SCOPE(PYTHEUS__ID(pytheus__p), g)
 #endif
 
@@ -1074,7 +1086,6 @@ PYTHEUS__DEFINE_AT(summary)
 #ifndef PYTHEUS_DISABLE
 
 #include <errno.h>
-#include <float.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -1441,6 +1452,7 @@ typedef struct pytheus__attempt {
 
 static PYTHEUS__THREAD_LOCAL char pytheus__sentence[PYTHEUS__SENTENCE_SIZE];
 static PYTHEUS__THREAD_LOCAL pytheus__attempt *pytheus__current_attempt;
+static PYTHEUS__THREAD_LOCAL bool pytheus__is_logging;
 
 /* Taken last of all. All maps of stb_ds share a seed, which is read and changed when one is
    made. */
@@ -1602,10 +1614,48 @@ static void *pytheus__arena_take(pytheus_registry *registry, size_t size) {
 
 /* -- errors -- */
 
+/* The bytes of the UTF-8 character at s, or, negative, of the longest part of one that must be
+   replaced as a whole (Unicode, section 3.9, "maximal subparts"). Never reads past a NUL. */
+static int pytheus__utf8_step(const unsigned char *s) {
+    unsigned char low = 0x80, high = 0xbf;
+    int i, following;
+    if (s[0] < 0x80) {
+        return 1;
+    }
+    if (s[0] < 0xc2 || s[0] > 0xf4) {
+        return -1;
+    }
+    following = s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3;
+    if (s[0] == 0xe0) {
+        low = 0xa0; /* shorter forms exist */
+    } else if (s[0] == 0xed) {
+        high = 0x9f; /* surrogates */
+    } else if (s[0] == 0xf0) {
+        low = 0x90;
+    } else if (s[0] == 0xf4) {
+        high = 0x8f; /* above U+10FFFF */
+    }
+    for (i = 1; i <= following; i++) {
+        if (s[i] < low || s[i] > high) {
+            return -i;
+        }
+        low = 0x80;
+        high = 0xbf;
+    }
+    return following + 1;
+}
+
+/* Names and paths in sentences may be hostile: what a terminal might obey, and what is not UTF-8,
+   becomes a question mark. */
 static void pytheus__make_printable(char *text) {
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            *text = '?';
+    while (*text) {
+        const unsigned char *c = (const unsigned char *)text;
+        int step = pytheus__utf8_step(c);
+        bool is_control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0);
+        if (step > 0 && !is_control) {
+            text += step;
+        } else {
+            *text++ = '?';
         }
     }
 }
@@ -1638,13 +1688,18 @@ static void pytheus__standard_log(void *user, pytheus_err err, const char *metri
     fprintf(stderr, "pytheus: %s\n", sentence);
 }
 
-/* Gives the thread's sentence to the logger, which may fail calls of its own: the sentence is still
-   this error's afterwards. */
+/* Gives the thread's sentence to the logger. That may fail calls of its own: they are not
+   logged, or it would never end, and afterwards the sentence is still this error's. */
 static void pytheus__log(const pytheus_logger *logger, pytheus_err err, const char *metric) {
     int saved_errno = errno;
     char sentence[PYTHEUS__SENTENCE_SIZE];
+    if (pytheus__is_logging) {
+        return;
+    }
     memcpy(sentence, pytheus__sentence, sizeof sentence);
+    pytheus__is_logging = true;
     logger->log(logger->user, err, metric, sentence);
+    pytheus__is_logging = false;
     memcpy(pytheus__sentence, sentence, sizeof sentence);
     errno = saved_errno;
 }
@@ -1708,37 +1763,6 @@ static bool pytheus__starts_with(const char *text, const char *start) {
 static bool pytheus__ends_with(const char *text, size_t size, const char *end) {
     size_t end_size = strlen(end);
     return size >= end_size && memcmp(text + size - end_size, end, end_size) == 0;
-}
-
-/* The bytes of the UTF-8 character at s, or, negative, of the longest part of one that must be
-   replaced as a whole (Unicode, section 3.9, "maximal subparts"). Never reads past a NUL. */
-static int pytheus__utf8_step(const unsigned char *s) {
-    unsigned char low = 0x80, high = 0xbf;
-    int i, following;
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    if (s[0] < 0xc2 || s[0] > 0xf4) {
-        return -1;
-    }
-    following = s[0] < 0xe0 ? 1 : s[0] < 0xf0 ? 2 : 3;
-    if (s[0] == 0xe0) {
-        low = 0xa0; /* shorter forms exist */
-    } else if (s[0] == 0xed) {
-        high = 0x9f; /* surrogates */
-    } else if (s[0] == 0xf0) {
-        low = 0x90;
-    } else if (s[0] == 0xf4) {
-        high = 0x8f; /* above U+10FFFF */
-    }
-    for (i = 1; i <= following; i++) {
-        if (s[i] < low || s[i] > high) {
-            return -i;
-        }
-        low = 0x80;
-        high = 0xbf;
-    }
-    return following + 1;
 }
 
 /* Text that is put together twice: once with at == NULL to learn its size, then for real. */
@@ -1818,6 +1842,24 @@ static uint64_t pytheus__as_bits(double v) {
     return bits;
 }
 
+#define PYTHEUS__SIGN_BIT ((uint64_t)1 << 63)
+#define PYTHEUS__INFINITY_BITS ((uint64_t)0x7ff << 52)
+
+/* By their bits, because -ffast-math takes comparisons with NaN and infinities for settled. */
+static bool pytheus__is_nan(double v) {
+    return (pytheus__as_bits(v) & ~PYTHEUS__SIGN_BIT) > PYTHEUS__INFINITY_BITS;
+}
+
+static bool pytheus__is_finite(double v) {
+    return (pytheus__as_bits(v) & ~PYTHEUS__SIGN_BIT) < PYTHEUS__INFINITY_BITS;
+}
+
+/* Finite, and not below 0. */
+static bool pytheus__is_amount(double v) {
+    uint64_t bits = pytheus__as_bits(v);
+    return bits < PYTHEUS__INFINITY_BITS || bits == PYTHEUS__SIGN_BIT;
+}
+
 typedef struct pytheus__u128 {
     uint64_t high, low;
 } pytheus__u128;
@@ -1884,7 +1926,11 @@ static bool pytheus__random_bytes(void *out, size_t size) {
     (void)size;
     return false;
 #else
+#ifdef O_CLOEXEC
+    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+#else
     int fd = open("/dev/urandom", O_RDONLY);
+#endif
     bool done;
     if (fd < 0) {
         return false;
@@ -1928,8 +1974,6 @@ static void pytheus__make_seed(pytheus_registry *registry) {
 /* No text is longer than 24 bytes, but digits are stored in blocks, so bytes behind it change. */
 #define PYTHEUS__NUMBER_SIZE 40
 
-#define PYTHEUS__SIGN_BIT ((uint64_t)1 << 63)
-#define PYTHEUS__INFINITY_BITS ((uint64_t)0x7ff << 52)
 #define PYTHEUS__IMPLIED_BIT ((uint64_t)1 << 52)
 
 /* The 8 digits of v as bytes, the first one lowest. It is cut into numbers of 4 digits, of 2, of 1,
@@ -2448,6 +2492,9 @@ static bool pytheus__key_write(pytheus__family *family, pytheus__key *key,
     for (i = 0; i < family->num_labels; i++) {
         const char *value = values[i] ? values[i] : "?";
         sizes[i] = mend ? pytheus__mended_size(value) : strlen(value);
+        if (sizes[i] > PYTHEUS__MOST_KEY_WORDS * sizeof *key->words) {
+            return false; /* before a sum of such sizes wraps */
+        }
         size += sizes[i] + 1;
     }
     if (!pytheus__key_reserve(family->registry, key, (size + 7) / 8)) {
@@ -2633,7 +2680,7 @@ static void pytheus__segment_put(pytheus__segment *segment, uint64_t hash, pythe
     while (slots[i].hash) {
         i = (i + 1) & mask;
     }
-    PYTHEUS__STORE(&slots[i].node, node);
+    PYTHEUS__STORE_RELEASE(&slots[i].node, node); /* also for who read the hash in an earlier use */
     PYTHEUS__STORE_RELEASE(&slots[i].hash, hash);
     segment->used++;
     segment->live++;
@@ -2935,10 +2982,26 @@ static uint64_t pytheus__mask(uint64_t generation) {
     return generation & PYTHEUS__REUSABLE ? generation : 0;
 }
 
+/* Zero with the other sign if it was zero already: a set that has read a counter's other cell
+   before must find this one changed. */
+static void pytheus__zero_real(pytheus__word *cell) {
+    uint64_t old = PYTHEUS__LOAD_ACQUIRE(cell);
+    while (!PYTHEUS__REPLACE(cell, &old, old ? 0 : PYTHEUS__SIGN_BIT)) {
+    }
+}
+
+/* Only a root's, which are never masked. */
 static void pytheus__zero_cells(pytheus__node *node) {
-    size_t i;
+    size_t i, real = node->family->type == PYTHEUS_COUNTER ? PYTHEUS__COUNTER_REAL : 0;
     for (i = 0; i < node->family->num_cells; i++) {
-        PYTHEUS__STORE_RELEASE(&pytheus__cells(node)[i], pytheus__mask(node->generation));
+        if (i != real) {
+            PYTHEUS__STORE_RELEASE(&pytheus__cells(node)[i], 0);
+        }
+    }
+    if (node->family->type == PYTHEUS_COUNTER) {
+        pytheus__zero_real(&pytheus__cells(node)[real]);
+    } else {
+        PYTHEUS__STORE_RELEASE(&pytheus__cells(node)[real], 0);
     }
 }
 
@@ -3255,11 +3318,12 @@ PYTHEUS__DEFINE_VIEW(summary, PYTHEUS_SUMMARY)
    word: who reads such a word (acquire) does not read the same sequence again. */
 static pytheus_view pytheus__site_read(const pytheus__site *site, pytheus_view base) {
     uint32_t sequence = PYTHEUS__LOAD_ACQUIRE(&site->sequence);
-    uint64_t known = PYTHEUS__LOAD_ACQUIRE(&site->base);
-    pytheus_view view;
+    pytheus_view known, view;
+    known.node = PYTHEUS__LOAD_ACQUIRE(&site->base);
+    known.generation = PYTHEUS__LOAD_ACQUIRE(&site->base_generation);
     view.generation = PYTHEUS__LOAD_ACQUIRE(&site->generation);
     view.node = PYTHEUS__LOAD_ACQUIRE(&site->node);
-    if (sequence % 2 || known != base.generation || !known ||
+    if (sequence % 2 || !known.node || !pytheus_view_equal(known, base) ||
         PYTHEUS__LOAD(&site->sequence) != sequence) {
         return pytheus__nothing();
     }
@@ -3272,18 +3336,19 @@ static void pytheus__site_write(pytheus__site *site, pytheus_view base, pytheus_
     if (sequence % 2 || !PYTHEUS__REPLACE(&site->sequence, &sequence, sequence + 1)) {
         return;
     }
-    PYTHEUS__STORE_RELEASE(&site->base, base.generation);
+    PYTHEUS__STORE_RELEASE(&site->base, base.node);
+    PYTHEUS__STORE_RELEASE(&site->base_generation, base.generation);
     PYTHEUS__STORE_RELEASE(&site->generation, view.generation);
     PYTHEUS__STORE_RELEASE(&site->node, view.node);
     PYTHEUS__STORE_RELEASE(&site->sequence, sequence + 2);
 }
 
-/* Generations are never given twice, so a site knows its base by that alone, also when the registry
-   that it was filled from is gone. */
+/* No generation is given twice, so a site knows its base also when the registry that it was filled
+   from is gone, and another one in its place. */
 PYTHEUS_API pytheus_view pytheus__at(pytheus__site *site, pytheus_view base,
                                      const char *const *pairs, size_t num_strings) {
     pytheus_view view = pytheus__site_read(site, base);
-    if (!pytheus__is_alive(view)) {
+    if (!pytheus__is_alive(view) || !pytheus__is_alive(base)) {
         view = pytheus__labels(base, pytheus__type_of(base), pairs, num_strings);
         if (view.node && !(view.generation & PYTHEUS__OVERFLOW)) {
             pytheus__site_write(site, base, view);
@@ -3509,7 +3574,9 @@ static void pytheus__registry_empty(pytheus_registry *registry) {
 }
 
 PYTHEUS_API void pytheus_registry_free(pytheus_registry *registry) {
-    registry = pytheus__registry_or_default(registry);
+    if (!registry) {
+        return;
+    }
     if (registry == &pytheus__default_registry) {
         pytheus__registry_empty(registry);
         return;
@@ -3627,6 +3694,9 @@ static pytheus_err pytheus__check_labels(pytheus__definition *definition) {
     return err;
 }
 
+/* Sizes that are added up from here on do not wrap. */
+enum { PYTHEUS__MOST_BUCKETS = 1 << 20 };
+
 static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     const pytheus_desc *desc = definition->desc;
     size_t i, n = desc->num_buckets;
@@ -3638,17 +3708,18 @@ static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     if (n && !desc->buckets) {
         return pytheus__fail(PYTHEUS_ERR_BUCKETS, "%.100s: buckets is NULL", desc->name);
     }
-    if (n > SIZE_MAX / 256) {
-        return pytheus__out_of_memory(desc->name); /* sizes can be added up from here on */
+    if (n > PYTHEUS__MOST_BUCKETS) {
+        return pytheus__fail(PYTHEUS_ERR_BUCKETS, "%.100s: too many buckets", desc->name);
     }
     definition->bounds = n ? desc->buckets : pytheus__standard_buckets;
     n = n ? n : sizeof pytheus__standard_buckets / sizeof(double);
-    n -= definition->bounds[n - 1] > DBL_MAX ? 1 : 0;
+    if (pytheus__as_bits(definition->bounds[n - 1]) == PYTHEUS__INFINITY_BITS) {
+        n--;
+    }
     definition->num_bounds = n;
     for (i = 0; i < n; i++) {
         double bound = definition->bounds[i];
-        if (!(bound >= -DBL_MAX && bound <= DBL_MAX) ||
-            (i && !(definition->bounds[i - 1] < bound))) {
+        if (!pytheus__is_finite(bound) || (i && !(definition->bounds[i - 1] < bound))) {
             return pytheus__fail(
                 PYTHEUS_ERR_BUCKETS,
                 "%.100s: bucket bounds must be finite and each above the one before", desc->name);
@@ -3730,17 +3801,25 @@ static bool pytheus__family_claims(const pytheus__family *family, const pytheus_
     return false;
 }
 
-/* Who claims the name; *key becomes where it is, or would be, in the table: names with equal hashes
-   stand at following keys. */
+/* Who claims the name; *key becomes where it can be put in the table. Names with equal hashes stand
+   at following keys. An entry without a family is free to be taken: deleting it would need memory,
+   sooner or later, for the map to stay searchable. */
 static pytheus__family *pytheus__claimant(pytheus_registry *registry, const pytheus__claim *claim,
                                           uint64_t *key) {
-    for (*key = claim->hash; registry->names; (*key)++) {
-        ptrdiff_t at = stbds_hmgeti(registry->names, *key);
-        if (at < 0) {
-            break;
+    uint64_t at = claim->hash;
+    bool found_room = false;
+    for (*key = at; registry->names; at++) {
+        ptrdiff_t entry = stbds_hmgeti(registry->names, at);
+        pytheus__family *family = entry < 0 ? NULL : registry->names[entry].value;
+        if (family && pytheus__family_claims(family, claim)) {
+            return family;
         }
-        if (pytheus__family_claims(registry->names[at].value, claim)) {
-            return registry->names[at].value;
+        if (!family && !found_room) {
+            *key = at;
+            found_room = true;
+        }
+        if (entry < 0) {
+            break;
         }
     }
     return NULL;
@@ -3762,22 +3841,12 @@ static void pytheus__put_names(void *argument) {
     }
 }
 
-static void pytheus__delete_name(void *argument) {
-    pytheus__name_entry *entry = (pytheus__name_entry *)argument;
-    (void)stbds_hmdel(entry->value->registry->names, entry->key);
-}
-
-/* Undoes what pytheus__put_names did before memory ran out; stb_ds has deleted the entry even
-   when it then finds no memory for a smaller table. */
+/* Undoes what pytheus__put_names did before memory ran out. */
 static void pytheus__take_names_back(pytheus__family *family) {
-    pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
-    size_t i, n = pytheus__claims(family->registry->seed, family->type, family->metric, claims);
-    for (i = 0; i < n; i++) {
-        pytheus__name_entry entry;
-        entry.value = pytheus__claimant(family->registry, &claims[i], &entry.key);
-        if (entry.value == family) {
-            (void)pytheus__try(family->registry, pytheus__delete_name, &entry);
-        }
+    pytheus__name_entry *names = family->registry->names;
+    size_t i;
+    for (i = 0; i < stbds_hmlenu(names); i++) {
+        names[i].value = names[i].value == family ? NULL : names[i].value;
     }
 }
 
@@ -4127,8 +4196,9 @@ static void pytheus__remember_told(void *argument) {
     if (!registry->told) {
         stbds_hmdefault(registry->told, 0);
     }
-    told->again = stbds_hmgeti(registry->told, told->key) >= 0;
-    if (!told->again && stbds_hmlenu(registry->told) < PYTHEUS__MOST_TOLD) {
+    told->again = stbds_hmgeti(registry->told, told->key) >= 0 ||
+                  stbds_hmlenu(registry->told) >= PYTHEUS__MOST_TOLD;
+    if (!told->again) {
         stbds_hmput(registry->told, told->key, 1);
     }
 }
@@ -4186,10 +4256,6 @@ PYTHEUS__DEFINE_NEW(summary, PYTHEUS_SUMMARY)
 
 /* -- buckets -- */
 
-static bool pytheus__is_finite(double v) {
-    return v >= -DBL_MAX && v <= DBL_MAX;
-}
-
 /* n when out holds n increasing finite bounds, otherwise 0 */
 static size_t pytheus__good_buckets(const double *out, size_t n) {
     size_t i;
@@ -4229,21 +4295,22 @@ PYTHEUS_API size_t pytheus_buckets_exponential(double *out, size_t n, double sta
     return pytheus__good_buckets(out, n);
 }
 
-/* The factor is found by halving, which needs no libm and no root of a ratio that may overflow. */
+/* The factor is found by halving the doubles from 1 up: their bits are in the same order. That
+   needs no libm, no root of a ratio that may overflow, and is as good with excess precision. */
 PYTHEUS_API size_t pytheus_buckets_range(double *out, size_t n, double min, double max) {
-    double low = 1, high = DBL_MAX, middle = low + (high - low) / 2;
-    if (!out || n < 2 || !(min > 0) || !(max > min) || max > DBL_MAX) {
+    uint64_t low = pytheus__as_bits(1), high = PYTHEUS__INFINITY_BITS - 1;
+    if (!out || n < 2 || !(min > 0) || !(max > min) || !pytheus__is_finite(max)) {
         return 0;
     }
-    while (low < middle && middle < high) {
-        if (pytheus__multiply_up(out, n, min, middle) < max) {
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (pytheus__multiply_up(out, n, min, pytheus__as_double(middle)) < max) {
             low = middle;
         } else {
             high = middle;
         }
-        middle = low + (high - low) / 2;
     }
-    (void)pytheus__multiply_up(out, n, min, high);
+    (void)pytheus__multiply_up(out, n, min, pytheus__as_double(high));
     out[n - 1] = max;
     return pytheus__good_buckets(out, n);
 }
@@ -4311,7 +4378,7 @@ static pytheus_err pytheus__refuse_value(pytheus_view view, double v, const char
     char number[PYTHEUS__NUMBER_SIZE + 1];
     *pytheus__put_double(number, v) = '\0';
     return pytheus__tell(view.node->family,
-                         pytheus__fail(PYTHEUS_ERR_VALUE, "%s: %s, not %s",
+                         pytheus__fail(PYTHEUS_ERR_VALUE, "%.100s: %s, not %s",
                                        view.node->family->name.text, reason, number));
 }
 
@@ -4324,17 +4391,17 @@ PYTHEUS_API pytheus_err pytheus_counter_inc(pytheus_counter counter) {
     return pytheus__add_whole(counter.view, PYTHEUS__COUNTER_WHOLE, 1);
 }
 
-/* Whole numbers go to the integer, which is exact and never waits. Large ones would wrap it sooner
-   than anybody lives to see it: they go to the double. */
+/* Whole numbers go to the integer, which is exact and never waits. It would wrap after 2^44 of the
+   largest that it takes; larger ones go to the double. */
 static bool pytheus__is_small_whole(double v) {
-    return v <= 4294967296.0 && (double)(uint64_t)v >= v;
+    return v <= 1048576 && (double)(uint64_t)v >= v;
 }
 
 PYTHEUS_API pytheus_err pytheus_counter_add(pytheus_counter counter, double v) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(counter.view, PYTHEUS_COUNTER))) {
         return pytheus__refuse(counter.view, PYTHEUS_COUNTER);
     }
-    if (!(v >= 0 && v <= DBL_MAX)) {
+    if (!pytheus__is_amount(v)) {
         return pytheus__refuse_value(counter.view, v, "a counter takes finite amounts from 0 up");
     }
     return pytheus__is_small_whole(v)
@@ -4361,7 +4428,7 @@ PYTHEUS_API pytheus_err pytheus_counter_set(pytheus_counter counter, double v) {
     if (!pytheus__is_ready(counter.view, PYTHEUS_COUNTER)) {
         return pytheus__refuse(counter.view, PYTHEUS_COUNTER);
     }
-    if (!(v >= 0 && v <= DBL_MAX)) {
+    if (!pytheus__is_amount(v)) {
         return pytheus__refuse_value(counter.view, v, "a counter takes finite values from 0 up");
     }
     return pytheus__set_counter(counter.view, v);
@@ -4426,7 +4493,7 @@ static pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double
         return pytheus__refuse(view, type);
     }
     family = view.node->family;
-    if (v != v) {
+    if (pytheus__is_nan(v)) {
         return pytheus__refuse_value(view, v, "an observation is a number");
     }
     err = pytheus__add_whole(
@@ -4559,10 +4626,15 @@ PYTHEUS_API void pytheus__progress_end(pytheus__progress_data *scope) {
     }
 }
 
+PYTHEUS_API int pytheus__error_number(void) {
+    return errno;
+}
+
+/* Counts if the first number is among the others. */
 PYTHEUS_API void pytheus__count_errno(pytheus_counter counter, const int *numbers, size_t n) {
     size_t i;
-    for (i = 0; i < n; i++) {
-        if (numbers[i] == errno) {
+    for (i = 1; i < n; i++) {
+        if (numbers[i] == numbers[0]) {
             (void)pytheus_counter_inc(counter);
             return;
         }

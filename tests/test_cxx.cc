@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include <cerrno>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -604,3 +605,36 @@ TEST(call_sites_work_in_a_member_function) {
     s.answer();
     CHECK_VALUE(pytheus_counter_labels(s.requests, "code", "200"), 2);
 }
+
+#ifndef _WIN32
+static pytheus_counter ended;
+
+static void *end_in_the_middle(void *) {
+    pytheus::count_exceptions<std::bad_alloc, std::runtime_error>(ended,
+                                                                  [] { pthread_exit(NULL); });
+    return NULL;
+}
+
+static void *end_in_any(void *) {
+    pytheus::count_exceptions(ended, [] { pthread_exit(NULL); });
+    return NULL;
+}
+
+TEST(the_end_of_a_thread_is_no_exception) {
+    pytheus_registry *r = pytheus_registry_new(NULL);
+    pytheus_desc desc = {};
+    desc.name = "x_total";
+    desc.registry = r;
+    ended = pytheus_counter_new(desc);
+    void *(*const bodies[])(void *) = {end_in_the_middle, end_in_any};
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, bodies[i], NULL) == 0);
+        pthread_join(thread, NULL);
+    }
+    double value = -1;
+    CHECK_ERR(pytheus_view_get(ended.view, &value), PYTHEUS_OK);
+    CHECK_DOUBLE(value, 0);
+    pytheus_registry_free(r);
+}
+#endif

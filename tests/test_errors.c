@@ -294,7 +294,7 @@ TEST(a_logger_may_use_the_registry) {
     pytheus_counter_inc(c);
     pytheus_counter_labels(c, "metod", "GET");
     GAUGE(r, .name = "http_requests_total");
-    CHECK_INT(num_calls, 4);
+    CHECK_INT(num_calls, 3); /* what the logger itself does wrong is not logged */
     CHECK_LABELLED(r, "errors_total", 3, "metric", "http_requests_total");
     pytheus_registry_free(r);
 }

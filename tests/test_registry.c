@@ -140,7 +140,7 @@ TEST(the_default_registry_can_be_used_after_it_was_freed) {
     for (int i = 0; i < 3; i++) {
         pytheus_gauge_inc(GAUGE(NULL, .name = "x"));
         CHECK_PAGE(NULL, "# TYPE x gauge\nx 1\n");
-        pytheus_registry_free(i == 1 ? NULL : pytheus_default());
+        pytheus_registry_free(pytheus_default());
         CHECK_PAGE(NULL, "");
     }
 }

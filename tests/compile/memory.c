@@ -37,7 +37,7 @@ int main(void) {
     EXPECT(page != NULL);
     pytheus_free(page);
     pytheus_registry_free(registry);
-    pytheus_registry_free(NULL);
+    pytheus_registry_free(pytheus_default());
     EXPECT(num_calls > num_blocks);
     EXPECT(num_blocks == 0);
     return num_failed != 0;

@@ -27,7 +27,7 @@ char *other_page(void) {
 
 void other_free(char *page) {
     pytheus_free(page);
-    pytheus_registry_free(NULL);
+    pytheus_registry_free(pytheus_default());
 }
 #else
 int main(void) {
@@ -40,7 +40,7 @@ int main(void) {
     EXPECT(others && strstr(others, "other_total 1\n") && !strstr(others, "mine_total"));
     other_free(others);
     pytheus_free(mine);
-    pytheus_registry_free(NULL);
+    pytheus_registry_free(pytheus_default());
     return num_failed != 0;
 }
 #endif

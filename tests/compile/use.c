@@ -24,7 +24,7 @@ static void use_compound_literals(void) {
     EXPECT_VALUE(sizes.view, 2);
     EXPECT_VALUE(level.view, 2);
     pytheus_registry_free(registry);
-    pytheus_registry_free(NULL);
+    pytheus_registry_free(pytheus_default());
 }
 
 int main(int argc, char **argv) {
