@@ -985,3 +985,17 @@ TEST_WITH(r, an_overflow_series_of_ones_own_can_be_removed) {
                   "# TYPE pytheus_overflow_calls_total counter\n"
                   "pytheus_overflow_calls_total{metric=\"x_total\"} 2\n");
 }
+
+TEST_WITH(r, every_series_of_many_is_found_again) {
+    enum { NUM_SERIES = 5000 };
+    pytheus_counter c = COUNTER(r, .name = "x_total", .required_labels = {"a"});
+    int num_right = 0;
+    for (int i = 0; i < 2 * NUM_SERIES; i++) {
+        char value[16];
+        snprintf(value, sizeof value, "%d", i % NUM_SERIES);
+        pytheus_counter series = pytheus_counter_labels(c, "a", value);
+        pytheus_counter_inc(series);
+        num_right += fixture_value(series.view) == 1 + i / NUM_SERIES;
+    }
+    CHECK_INT(num_right, 2 * NUM_SERIES);
+}
