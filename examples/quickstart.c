@@ -11,7 +11,6 @@
 #include "pytheus.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <microhttpd.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -132,7 +131,7 @@ static struct MHD_Daemon *listen_on_or_near(uint16_t port) {
     struct MHD_Daemon *daemon = listen_on(port);
     if (daemon)
         return daemon;
-    fprintf(stderr, "port %u: %s; taking another one\n", (unsigned)port, strerror(errno));
+    fprintf(stderr, "port %u is not available; taking another one\n", (unsigned)port);
     return listen_on(0);
 }
 
@@ -156,7 +155,7 @@ int main(int argc, char **argv) {
     define_metrics();
     struct MHD_Daemon *daemon = listen_on_or_near((uint16_t)port);
     if (!daemon) {
-        fprintf(stderr, "cannot listen: %s\n", strerror(errno));
+        fprintf(stderr, "there is no port to listen on\n");
         return 1;
     }
     unsigned actual = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port;

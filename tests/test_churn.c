@@ -1,5 +1,5 @@
-/* Series come and go by the million through a window of 1,000 live ones: neither the process nor what
- * it takes from the allocator grows. */
+/* Series come and go by the million through a window of 1,000 live ones: neither the process nor
+ * what it takes from the allocator grows. */
 #define _GNU_SOURCE
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
@@ -171,8 +171,8 @@ static pytheus_view make_histogram(pytheus_view metric, long i) {
     return pytheus_histogram_labels((pytheus_histogram){metric}, "id", id, "method", method).view;
 }
 
-/* How many of each size are alive at once varies, so the peak may still rise a little: each size has
-   had its worst moment only after a while. */
+/* How many of each size are alive at once varies, so the peak may still rise a little: each size
+   has had its worst moment only after a while. */
 TEST(histograms_of_all_label_sizes_come_and_go_in_bounded_memory) {
     static churn c;
     pytheus_registry *registry = counted_registry(&c.used);

@@ -255,7 +255,8 @@ static enum outcome use(pytheus_registry *registry) {
     return outcome ? outcome : look_at(registry);
 }
 
-/* The copy of the busy registry, the default one, one of its own, and what the threads worked on. */
+/* The copy of the busy registry, the default one, one of its own, and what the threads worked
+   on. */
 static enum outcome live_as_child(void) {
     pytheus_registry *own = pytheus_registry_new(NULL);
     enum outcome outcome = use(busy.registry);

@@ -1,6 +1,7 @@
-/* Random registries with hostile label values and helps. What every page has to say is kept beside the
-   library, by a model that shares nothing with it: each page is read by the strict reader and compared
-   line by line. PYTHEUS_PAGES keeps pages, with what is expected of them, for other readers. */
+/* Random registries with hostile label values and helps. What every page has to say is kept
+   beside the library, by a model that shares nothing with it: each page is read by the strict
+   reader and compared line by line. PYTHEUS_PAGES keeps pages, with what is expected of them,
+   for other readers. */
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
 #include "check.h"
@@ -586,8 +587,8 @@ static void set_counter(pytheus_counter c, model_series *s, double value) {
     s->value = value;
 }
 
-/* Whole numbers and halves, whose sums are the same in any order. Once increments are counted apart,
-   a set is exact for such numbers too. */
+/* Whole numbers and halves, whose sums are the same in any order. Once increments are counted
+   apart, a set is exact for such numbers too. */
 static void count(pytheus_counter c, model_series *s) {
     double value = below(1000) / 2.0;
     bool is_small = s->value < 1e6 && s->value * 2 == floor(s->value * 2);

@@ -1,7 +1,7 @@
-/* Out of memory. A scenario is run again and again while its first allocation fails, its second, ...
-   once, and from that one on, until a run passes with no failure left to inject. After each failure the
-   call has to have said so and changed nothing, its repetition has to work, the page has to be valid,
-   and freeing the registry has to give back all memory. */
+/* Out of memory. A scenario is run again and again while its first allocation fails, its second,
+   ... once, and from that one on, until a run passes with no failure left to inject. After each
+   failure the call has to have said so and changed nothing, its repetition has to work, the page
+   has to be valid, and freeing the registry has to give back all memory. */
 #define _GNU_SOURCE
 #include <stddef.h>
 
@@ -238,9 +238,9 @@ static void fail_in_another_way(void) {
     CHECK(!strstr(pytheus_last_error(), "out of memory"));
 }
 
-/* What a registry has in reserve would spare most calls an allocation: this uses it up, by smaller and
-   smaller series, until not even those fit. Few in each metric, so that it is not the metric's own
-   tables that want to grow. */
+/* What a registry has in reserve would spare most calls an allocation: this uses it up, by
+   smaller and smaller series, until not even those fit. Few in each metric, so that it is not
+   the metric's own tables that want to grow. */
 static void use_up(world *w) {
     static const int sizes[] = {2000, 600, 200, 60, 20, 1};
     enum { NUM_FILLERS = 12 };
@@ -835,6 +835,34 @@ TEST(view_that_fills_up_max_series) {
         .prepare = fill_up_but_one, .act = overflow, .check = check_last, .needs = PERHAPS_MEMORY});
 }
 
+/* Bytes in use after so many failures and then success. */
+static long bytes_after(const scenario *s, int num_failures) {
+    world w;
+    long bytes;
+    begin(&w, s, IN_OWN);
+    for (int i = 0; i < num_failures; i++) {
+        arm(1, true);
+        pytheus_err err = s->act(&w);
+        if (disarm() == 0)
+            break;
+        CHECK_ERR(err, PYTHEUS_ERR_NOMEM);
+    }
+    CHECK_ERR(s->act(&w), PYTHEUS_OK);
+    bytes = memory.bytes_live;
+    end(&w);
+    return bytes;
+}
+
+TEST(failing_again_and_again_takes_no_more_memory) {
+    scenario metric = {.prepare = make_step_metrics, .act = new_next};
+    scenario view = {.prepare = make_step_series, .act = view_complete};
+    for (int step = 1; step < 100; step++) {
+        metric.step = view.step = step;
+        CHECK_INT(bytes_after(&metric, 30), bytes_after(&metric, 0));
+        CHECK_INT(bytes_after(&view, 30), bytes_after(&view, 0));
+    }
+}
+
 /* -- growth: every failure of every one of thousands of new series in one long life -- */
 
 static pytheus_counter numbered(pytheus_counter counter, int i) {
@@ -1040,7 +1068,8 @@ static void check_made_again(world *w) {
     check_counted(w);
 }
 
-/* The same labels fit into what was removed; whether that takes an allocation is not ours to say. */
+/* The same labels fit into what was removed; whether that takes an allocation is not ours to
+   say. */
 TEST(view_made_again_after_removal) {
     scenario s = {.prepare = make_and_remove,
                   .act = view_complete,
