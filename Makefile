@@ -23,7 +23,6 @@ C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
 THREADS := test_threads
-OOM := test_oom
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 EXAMPLES := $(call names,examples/*.c examples/*.cc)
@@ -80,6 +79,7 @@ IN_ORDER := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 ASAN_GCC := $(call of_kind,asan-gcc)
 ASAN_BOTH := $(ASAN_GCC) $(call of_kind,asan-clang)
+OOM_BOTH := build/gcc/test_oom build/asan-gcc/test_oom
 TSAN_BOTH := $(THREADS:%=build/tsan-gcc/%) $(THREADS:%=build/tsan-clang/%)
 MATRIX := $(foreach k,clang gcc-O0 clang-O0 gcc-O3,$(call of_kind,$k)) \
     $(foreach c,gcc clang,$(foreach s,$(C_STANDARDS),$(C_TESTS:%=build/$c-$s/%))) \
@@ -93,8 +93,6 @@ test_runs := $(call each,PYTHEUS_PAGES=build/pages ,$(call of_kind,gcc) tests/te
 tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH))
 judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
     "tests/prometheus_roundtrip.py build/pages"
-planted_runs := tests/planted/run
-host_runs := tests/stb_ds_host/run
 
 ifeq ($(shell uname -m),x86_64)
     FOREIGN := m32 arm64 mingw
@@ -110,14 +108,10 @@ endif
 
 # Two compilers at once, unless the user asked for another number.
 JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
-# Groups of packages (see tests/install), programs to build, commands to run. A program that does
-# not compile fails when it is run, so that everything else still runs.
-define go
-	@tests/install $1
-	+@$(if $(strip $2),$(MAKE) -sk $(JOBS) --no-print-directory $2 || true)
-	@tests/run $3
-endef
-new_pages = @rm -rf build/pages && mkdir -p build/pages
+# A program that does not compile fails when it is run, so that everything else still runs.
+BUILD = $(MAKE) -sk $(JOBS) --no-print-directory
+new_pages = rm -rf build/pages && mkdir -p build/pages
+# Groups of packages, see tests/install.
 TOOLS := core cpp clang sanitizers system
 
 # ---- targets ----
@@ -135,47 +129,58 @@ quickstart: ## build a service, start it, show its metrics, leave it running (ON
 
 examples: ## build all examples into build/examples/
 	@tests/install core cpp http
-	@$(MAKE) -k $(JOBS) --no-print-directory $(EXAMPLES:%=build/examples/%)
+	+@$(BUILD) $(EXAMPLES:%=build/examples/%)
 
 test: ## build and run all tests; the last line is the sum
-	$(new_pages)
-	$(call go,$(TOOLS) http judges $(FOREIGN), \
-	    $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) $(MINGW), \
-	    $(test_runs) $(CXX_QUICK) $(ASAN_GCC) $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run \
-	    "COMPILERS=quick $(host_runs)" $(tsan_runs) $(judge_runs))
+	@tests/install $(TOOLS) http judges $(FOREIGN)
+	+@$(BUILD) $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) \
+	    $(MINGW) || true
+	@$(new_pages)
+	@tests/run $(test_runs) $(CXX_QUICK) $(ASAN_GCC) $(call foreign_runs,$(ARM64_QUICK)) \
+	    tests/compile/run "COMPILERS=quick tests/stb_ds_host/run" $(tsan_runs) $(judge_runs)
 
 check: export SECONDS_EACH := 14400
 check: ## all tests in all builds, the long runs, all hosts, all planted bugs: takes hours
-	$(new_pages)
-	$(call go,$(TOOLS) http judges memcheck patch $(FOREIGN) $(ARM64_CPP), \
-	    $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW), \
-	    $(test_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
-	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" $(host_runs) $(planted_runs) \
-	    $(tsan_runs) $(judge_runs) -- $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle))
+	@tests/install $(TOOLS) http judges memcheck patch $(FOREIGN) $(ARM64_CPP)
+	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
+	@$(new_pages)
+	@tests/run $(test_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
+	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/stb_ds_host/run tests/planted/run \
+	    $(tsan_runs) $(judge_runs) -- \
+	    $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle)
 
 check-hosts: ## programs that use stb_ds.h themselves, in eight ways, with all compilers
-	$(call go,core cpp clang,,$(host_runs))
+	@tests/install core cpp clang
+	@tests/run tests/stb_ds_host/run
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer, gcc and clang
-	$(call go,$(TOOLS),$(ASAN_BOTH),$(ASAN_BOTH))
+	@tests/install $(TOOLS)
+	+@$(BUILD) $(ASAN_BOTH) || true
+	@tests/run $(ASAN_BOTH)
 
 tsan: ## the thread tests under ThreadSanitizer, gcc and clang
-	$(call go,$(TOOLS),$(TSAN_BOTH),$(tsan_runs))
+	@tests/install $(TOOLS)
+	+@$(BUILD) $(TSAN_BOTH) || true
+	@tests/run $(tsan_runs)
 
 matrix: ## all tests with every compiler, standard, optimisation and machine
-	$(call go,$(TOOLS) $(FOREIGN) $(ARM64_CPP), \
-	    $(call of_kind,gcc) $(MATRIX) $(M32) $(ARM64) $(MINGW), \
-	    $(call of_kind,gcc) $(MATRIX) $(call foreign_runs,$(ARM64)) "tests/compile/run full")
+	@tests/install $(TOOLS) $(FOREIGN) $(ARM64_CPP)
+	+@$(BUILD) $(call of_kind,gcc) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
+	@tests/run $(call of_kind,gcc) $(MATRIX) $(call foreign_runs,$(ARM64)) "tests/compile/run full"
 
+planted: export SECONDS_EACH := 3600
 planted: ## put bugs into the library, one at a time: the tests must see each
-	$(call go,$(TOOLS) patch,,$(planted_runs))
+	@tests/install $(TOOLS) patch
+	@tests/run tests/planted/run
 
 oom: ## let every single allocation fail, plain and under the sanitizers
-	$(call go,$(TOOLS),$(OOM:%=build/gcc/%) $(OOM:%=build/asan-gcc/%), \
-	    $(call each,LONG=1 ,$(OOM:%=build/gcc/%) $(OOM:%=build/asan-gcc/%)))
+	@tests/install $(TOOLS)
+	+@$(BUILD) $(OOM_BOTH) || true
+	@tests/run $(call each,LONG=1 ,$(OOM_BOTH))
 
 format-check: ## the form of all sources
-	$(call go,format,,tests/format)
+	@tests/install format
+	@tests/format
 
 chroot: ## quickstart and test in a bare Debian 12 (debootstrap; as root)
 	@tests/install chroot

@@ -1601,7 +1601,7 @@ static bool pytheus__arena_reserve(pytheus_registry *registry, size_t size) {
         pytheus__arena_swap(registry);
     }
     registry->arena = (char *)pytheus__cache_lines((uintptr_t)chunk.memory);
-    registry->arena_end = (char *)chunk.memory + chunk.size;
+    registry->arena_end = registry->arena + (chunk.size - PYTHEUS__CACHE_LINE);
     return true;
 }
 
@@ -4909,7 +4909,7 @@ static void pytheus__write_family_page(pytheus__writer *writer, pytheus__family 
         end = pytheus__render_batch(writer, family, &cursor, &labels);
         pytheus__release(&writer->registry->lock);
         if (end == PYTHEUS__LONG_SERIES) {
-            labels.text = writer->long_text;
+            labels.text = labels.size ? writer->long_text : "";
             pytheus__put_series(writer, family, labels, writer->values);
         } else if (end == PYTHEUS__NO_ROOM) {
             pytheus__flush(writer);

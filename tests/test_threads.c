@@ -892,6 +892,7 @@ static void begin_together(together *t, int num_rounds) {
     pytheus_desc desc = {.name = "same",
                          .required_labels = {"a", "b", "c"},
                          .default_labels = {{"c", "3"}},
+                         .max_series = 1000000,
                          .registry = quiet_registry()};
     t->registry = desc.registry;
     t->metric = pytheus_counter_new(&desc);
