@@ -3451,10 +3451,7 @@ static void pytheus__prepare_for_fork(void) {}
 
 /* -- making and freeing registries -- */
 
-static void pytheus__registry_set_up(pytheus_registry *registry,
-                                     const pytheus_registry_desc *desc) {
-    memset((void *)registry, 0, sizeof *registry);
-    pytheus__lock_init(&registry->lock);
+static void pytheus__take_callbacks(pytheus_registry *registry, const pytheus_registry_desc *desc) {
     registry->allocator = desc->allocator;
     registry->logger = desc->logger;
     registry->clock = desc->clock;
@@ -3465,6 +3462,13 @@ static void pytheus__registry_set_up(pytheus_registry *registry,
     if (!registry->logger.log) {
         registry->logger.log = pytheus__standard_log;
     }
+}
+
+static void pytheus__registry_set_up(pytheus_registry *registry,
+                                     const pytheus_registry_desc *desc) {
+    memset((void *)registry, 0, sizeof *registry);
+    pytheus__lock_init(&registry->lock);
+    pytheus__take_callbacks(registry, desc);
     registry->prefix.text = "";
     pytheus__make_seed(registry);
 }
@@ -3520,7 +3524,7 @@ PYTHEUS_API pytheus_registry *pytheus_registry_new(const pytheus_registry_desc *
     pytheus_registry model = PYTHEUS__EMPTY, *registry;
     size_t prefix_size;
     desc = desc ? desc : &plain;
-    pytheus__registry_set_up(&model, desc);
+    pytheus__take_callbacks(&model, desc);
     prefix_size = desc->prefix ? strlen(desc->prefix) : 0;
     if (desc->prefix && !pytheus__is_prefix(desc->prefix)) {
         (void)pytheus__fail(PYTHEUS_ERR_NAME, "\"%.100s\" can't be a registry's prefix",
