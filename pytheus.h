@@ -1217,7 +1217,7 @@ static double pytheus__wall_clock(void) {
 typedef int pytheus__clock_id;
 #if defined(__STRICT_ANSI__) && !defined(__cplusplus)
 extern int clock_gettime(int clock, struct timespec *now)
-#ifdef __USE_TIME_BITS64
+#if defined(__USE_TIME_BITS64) && __TIMESIZE == 32
     __asm__("__clock_gettime64") /* what the header would have said */
 #endif
     ;
