@@ -1226,6 +1226,11 @@ extern int fsync(int fd);
 #else
 typedef clockid_t pytheus__clock_id;
 #endif
+#ifdef O_CLOEXEC
+#define PYTHEUS__CLOSE_ON_EXEC O_CLOEXEC
+#else
+#define PYTHEUS__CLOSE_ON_EXEC 0
+#endif
 #ifdef CLOCK_MONOTONIC
 #define PYTHEUS__CLOCK_MONOTONIC CLOCK_MONOTONIC
 #else
@@ -1926,11 +1931,7 @@ static bool pytheus__random_bytes(void *out, size_t size) {
     (void)size;
     return false;
 #else
-#ifdef O_CLOEXEC
-    int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
-#else
-    int fd = open("/dev/urandom", O_RDONLY);
-#endif
+    int fd = open("/dev/urandom", O_RDONLY | PYTHEUS__CLOSE_ON_EXEC);
     bool done;
     if (fd < 0) {
         return false;
@@ -5175,11 +5176,7 @@ typedef int pytheus__file;
 #define PYTHEUS__NO_FILE (-1)
 
 static pytheus__file pytheus__file_create(const char *path) {
-    int flags = O_WRONLY | O_CREAT | O_EXCL;
-#ifdef O_CLOEXEC
-    flags |= O_CLOEXEC;
-#endif
-    return open(path, flags, 0644);
+    return open(path, O_WRONLY | O_CREAT | O_EXCL | PYTHEUS__CLOSE_ON_EXEC, 0644);
 }
 
 static pytheus_err pytheus__put_to_file(void *user, const char *bytes, size_t size) {
