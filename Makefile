@@ -9,7 +9,9 @@ ifeq ($(MAKELEVEL),0)
 endif
 
 STRICT := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werror
-ASAN := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+# Without a comma, which would end the argument of a make function.
+ASAN := -O1 -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all \
+    -fno-omit-frame-pointer
 TSAN := -O1 -fsanitize=thread
 # Those that have kinds of build of their own; the others are in C99 and C++11.
 C_STANDARDS := c11 c17 gnu11
@@ -22,9 +24,15 @@ names = $(sort $(basename $(notdir $(wildcard $1))))
 C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
-THREADS := test_threads
+THREADS := test_threads test_backends test_collector_threads
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
+# They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
+BACKENDS := minimal atomic words words3 bare generating
+ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_definitions \
+    test_errors test_fixes test_threads
+# Those that know when a series has gone.
+ON_FRUGAL_BACKENDS := test_churn
 EXAMPLES := $(call names,examples/*.c examples/*.cc)
 HEADERS := $(wildcard *.h tests/*.h)
 
@@ -60,6 +68,7 @@ $(eval $(call kind,m32,gcc,-O2 -m32 -isystem /usr/include/x86_64-linux-gnu))
 $(eval $(call kind,arm64,aarch64-linux-gnu-gcc,-O2 -static))
 # isnan() of this system's math.h converts.
 $(eval $(call kind,mingw,x86_64-w64-mingw32-gcc,-O2 -Wno-float-conversion,.exe))
+$(eval $(call kind,fuzz,clang,$(ASAN) -fsanitize=fuzzer))
 $(eval $(call kind,gcc-O0,gcc,-O0))
 $(eval $(call kind,clang-O0,clang,-O0))
 $(eval $(call kind,gcc-O3,gcc,-O3 -DNDEBUG -D_FORTIFY_SOURCE=2))
@@ -79,6 +88,7 @@ IN_ORDER := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
 ASAN_GCC := $(call of_kind,asan-gcc)
 ASAN_BOTH := $(ASAN_GCC) $(call of_kind,asan-clang)
+FUZZ := $(addprefix build/fuzz/,$(call names,tests/fuzz_*.c))
 OOM_BOTH := build/gcc/test_oom build/asan-gcc/test_oom
 TSAN_BOTH := $(THREADS:%=build/tsan-gcc/%) $(THREADS:%=build/tsan-clang/%)
 MATRIX := $(foreach k,clang gcc-O0 clang-O0 gcc-O3,$(call of_kind,$k)) \
@@ -90,7 +100,13 @@ TEST_BUILDS := $(call of_kind,gcc) build/gcc/number_oracle \
     $(foreach k,gcc clang asan-gcc,$(EXAMPLES:%=build/$k/%))
 test_runs := $(call each,PYTHEUS_PAGES=build/pages ,$(call of_kind,gcc) tests/test_examples) \
     build/gcc/number_oracle
-tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH))
+on_backend = $(call each,FIXTURE_BACKEND=$1 ,$2)
+backend_runs := $(foreach b,$(BACKENDS),$(call on_backend,$b,$(ON_BACKENDS:%=build/gcc/%))) \
+    $(foreach b,atomic words words3 generating, \
+        $(call on_backend,$b,$(ON_FRUGAL_BACKENDS:%=build/gcc/%))) \
+    $(foreach b,minimal atomic words,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
+tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH)) \
+    $(foreach b,atomic words3,"FIXTURE_BACKEND=$b $(IN_ORDER) build/tsan-gcc/test_threads")
 judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
     "tests/prometheus_roundtrip.py build/pages"
 
@@ -117,7 +133,7 @@ TOOLS := core cpp clang sanitizers system
 # ---- targets ----
 
 .PHONY: help quickstart examples test check check-hosts asan tsan matrix planted oom \
-    format-check chroot clean
+    fuzz format-check chroot clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -136,15 +152,16 @@ test: ## build and run all tests; the last line is the sum
 	+@$(BUILD) $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) \
 	    $(MINGW) || true
 	@$(new_pages)
-	@tests/run $(test_runs) $(CXX_QUICK) $(ASAN_GCC) $(call foreign_runs,$(ARM64_QUICK)) \
-	    tests/compile/run "COMPILERS=quick tests/stb_ds_host/run" $(tsan_runs) $(judge_runs)
+	@tests/run $(test_runs) $(backend_runs) $(CXX_QUICK) $(ASAN_GCC) \
+	    $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run \
+	    "COMPILERS=quick tests/stb_ds_host/run" $(tsan_runs) $(judge_runs)
 
 check: export SECONDS_EACH := 14400
 check: ## all tests in all builds, the long runs, all hosts, all planted bugs: takes hours
 	@tests/install $(TOOLS) http judges memcheck patch $(FOREIGN) $(ARM64_CPP)
 	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
 	@$(new_pages)
-	@tests/run $(test_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
+	@tests/run $(test_runs) $(backend_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
 	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/stb_ds_host/run tests/planted/run \
 	    $(tsan_runs) $(judge_runs) -- \
 	    $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle)
@@ -177,6 +194,12 @@ oom: ## let every single allocation fail, plain and under the sanitizers
 	@tests/install $(TOOLS)
 	+@$(BUILD) $(OOM_BOTH) || true
 	@tests/run $(call each,LONG=1 ,$(OOM_BOTH))
+
+fuzz: export SECONDS_EACH := 14400
+fuzz: ## feed random bytes to what reads files, for a minute each (FUZZ_SECONDS=600: for ten)
+	@tests/install core cpp clang sanitizers
+	+@$(BUILD) $(FUZZ) || true
+	@tests/run $(call each,tests/fuzz ,$(FUZZ))
 
 format-check: ## the form of all sources
 	@tests/install format

@@ -1,4 +1,4 @@
-/* pytheus.h - v0.1.0 - Prometheus metrics for C and C++, in one header
+/* pytheus.h - v0.2.0 - Prometheus metrics for C and C++, in one header
 
    Do this:
 
@@ -11,12 +11,13 @@
 
    CONTENTS
 
-       1. A program                    7. Text
-       2. Metrics                      8. Registries
-       3. Labels and views             9. Memory
-       4. Removal                     10. Threads, signals, fork
-       5. Timers, progress, errors    11. Options
-       6. Errors and the logger       12. Platforms
+       1. A program                    8. Registries and collectors
+       2. Metrics                      9. Backends
+       3. Labels and views            10. Memory
+       4. Removal                     11. Threads, signals, fork
+       5. Timers, progress, errors    12. Options
+       6. Errors and the logger       13. Platforms
+       7. Text
 
 
    1. A PROGRAM
@@ -177,15 +178,85 @@
    write_file leaves the old file, pytheus_generate gives NULL.
 
 
-   8. REGISTRIES
+   8. REGISTRIES AND COLLECTORS
 
    pytheus_default() needs no setting up; NULL means it everywhere but in pytheus_registry_free.
-   pytheus_registry_new makes one of one's own, with a prefix for all names, an allocator, a
-   logger, a clock; a description's registry member puts a metric there. pytheus_sample_value
-   reads one sample back, for tests.
+   pytheus_set_default makes another registry that one. pytheus_registry_new makes one of one's
+   own, with a prefix for all names, a backend, an allocator, a logger, a clock; a description's
+   registry member puts a metric there. pytheus_sample_value reads one sample back, for tests.
+
+   pytheus_registry_add puts a metric on the page of another registry too, _remove takes it off
+   one. Made with .unregistered it is on none.
+
+   What nobody increments is read when the page is written. One value: pytheus_gauge_set_function,
+   pytheus_counter_set_function. Whole families: a collector.
+
+       static pytheus_err collect(void *user, pytheus_emitter *out) {
+           pytheus_emit_family(out, &(pytheus_family){PYTHEUS_GAUGE, "queue_length", "Waiting."});
+           return pytheus_emit_sample(out, &(pytheus_sample){
+               .pairs = (const char *[]){"queue", "mail"}, .num_strings = 2, .value = waiting(user)
+           });
+       }
+       pytheus_registry_add_collector(NULL, &(pytheus_collector){"queues", collect, NULL, queues});
+
+   It is run for every page, in the place of its registration, and once when it is registered: a
+   name that is taken refuses it. A clash that comes later is left out, told and counted. What it
+   returns but PYTHEUS_OK ends the page: a collector that rather leaves something out returns
+   PYTHEUS_OK. It may emit metrics made with .unregistered (make them once, not each time: they
+   live as long as their registry) or of another registry.
 
 
-   9. MEMORY
+   9. BACKENDS
+
+   Where values are kept. The program is the same: values are in the process until another backend
+   is loaded, by the program or by its environment.
+
+       PYTHEUS_BACKEND_CLASS=table PYTHEUS_BACKEND_CONFIG=table.json ./program
+       pytheus_load_backend("table", "{\"path\": \"/run/table\"}");
+
+   Class and configuration are found apart: the argument, then the environment, then "single" and
+   {}. pytheus_load_backend(NULL, NULL) therefore loads what the environment says, and so does the
+   first use of the default registry. A metric stays in the backend that its registry had when it
+   was made. Without a companion header there is one class, "single".
+
+   To write one, fill in a pytheus_backend. Its cells each keep one number, and four functions are
+   enough (examples/custom_backend.c):
+
+       cell_open(user, desc, &cell)    a new series has one for each of its values
+       inc(user, cell, by)             by is never below 0 for counters and counts
+       set(user, cell, value)
+       get(user, cell, &value)
+
+   Give it to a registry (pytheus_registry_desc.backend), or a name to its class, so that it can be
+   loaded:
+
+       static const char *const names[] = {"table", NULL};
+       static const pytheus_backend_class table = {names, table_create};
+       PYTHEUS_ANNOUNCE(table);
+
+   create() reads its configuration with pytheus_config_string, _number and _bool. A key that it
+   does not ask for is an error that names the nearest, and so is a value of another type; what it
+   does before it returns may be undone by destroy(), or calls pytheus_config_check first.
+
+   The rules. All functions may be called by several threads at once, but for one cell not after
+   cell_close, which comes when the last operation on it has ended. No lock of the library is held,
+   so they may call it. An error that they return goes to whoever called the library and to the
+   logger, with the sentence of pytheus_fail; nothing may have changed then. For a page all values
+   are read before its first byte, so that a failure gives no page.
+
+   Some things go better together: observe() takes an observation in one call (otherwise the count
+   is undone when the sum fails), get_many() reads all values of a metric, generate() gives all
+   samples of a page, also of series and metrics that only other processes have made. cell_remove()
+   tells that a series is gone for good; cell_close() alone that this process has no more use for
+   it.
+
+   A backend of words keeps values in memory of its own, mapped from a file, say, where the library
+   changes them itself, at the speed of its own. It has words_open() instead of the four functions;
+   the layout is that of pytheus_words. A series that may be removed while somebody adds to it
+   needs a mask when its words are used again, and where other processes remove, a life.
+
+
+   10. MEMORY
 
    A series of a counter with two labels takes about 180 bytes, one of a histogram with 11 buckets
    about 310, all included. inc, add, set, observe and timers never allocate, nor does labels() for
@@ -193,23 +264,24 @@
    back with pytheus_registry_free.
 
 
-   10. THREADS, SIGNALS, FORK
+   11. THREADS, SIGNALS, FORK
 
    Everything may be called from any thread. Operations, and labels() for a view that exists, take
    no lock. New views, definitions and removals take the registry's one lock; a scrape takes it
-   for 64 series at a time, and never while a sink or logger runs. pytheus_registry_free wants the
-   registry to itself.
+   for 64 series at a time. It is never held while a sink, logger, collector, function or backend
+   runs; only the allocator runs under it. pytheus_registry_free wants the registry to itself.
 
-   Async-signal-safe, on complete views that are not removed, with values that are not refused:
+   Async-signal-safe, on complete views that are not removed and whose values are in memory (in the
+   process, or a backend's words), with values that are not refused:
    pytheus_counter_inc, _add, _set; pytheus_gauge_inc, _dec, _add, _sub, _set;
    pytheus_histogram_observe; pytheus_summary_observe; pytheus_view_get, _equal, _observable;
    timers with the system's clock. All of these, and errors in them, keep errno.
 
    Fork at any moment but in a signal handler, also with other threads running: the child has a
-   whole copy of its own.
+   whole copy of its own, and backends are told in it.
 
 
-   11. OPTIONS
+   12. OPTIONS
 
    Define in the file with PYTHEUS_IMPLEMENTATION:
    PYTHEUS_MALLOC(size), PYTHEUS_REALLOC(p, size), PYTHEUS_FREE(p)   all three, or malloc's
@@ -227,7 +299,7 @@
    file or another, with its own implementation or none: the copy in here is private.
 
 
-   12. PLATFORMS
+   13. PLATFORMS
 
    C99 or later and C++11 or later, with GCC or Clang: Linux on x86-64, i386 and aarch64 are
    tested; MinGW-w64 compiles. Atomics are the compiler's __atomic builtins on 64-bit words. Where
@@ -245,9 +317,9 @@
 #define PYTHEUS_H
 
 #define PYTHEUS_VERSION_MAJOR 0
-#define PYTHEUS_VERSION_MINOR 1
+#define PYTHEUS_VERSION_MINOR 2
 #define PYTHEUS_VERSION_PATCH 0
-#define PYTHEUS_VERSION "0.1.0"
+#define PYTHEUS_VERSION "0.2.0"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -270,8 +342,10 @@
 
 #if defined(__GNUC__)
 #define PYTHEUS__UNUSED __attribute__((unused))
+#define PYTHEUS__PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define PYTHEUS__UNUSED
+#define PYTHEUS__PRINTF(text, first)
 #endif
 
 #ifndef PYTHEUS_API
@@ -356,6 +430,17 @@ typedef struct pytheus_label {
     const char *value PYTHEUS__ZERO;
 } pytheus_label;
 
+/* What a gauge says when several processes share a backend. All but the first count the living
+   processes only. */
+typedef enum pytheus_across {
+    PYTHEUS_SHARED,      /* one value, that all change */
+    PYTHEUS_PER_PROCESS, /* one for each, with a label that tells them apart */
+    PYTHEUS_SUM,
+    PYTHEUS_MIN,
+    PYTHEUS_MAX,
+    PYTHEUS_MOST_RECENT
+} pytheus_across;
+
 /* What a metric is. Zero means the default. Read during the call only: everything is copied. */
 typedef struct pytheus_desc {
     const char *name PYTHEUS__ZERO;                                /* required */
@@ -368,8 +453,11 @@ typedef struct pytheus_desc {
                                                                       NULL: the 11 standard ones */
     size_t num_buckets PYTHEUS__ZERO;
     size_t max_series PYTHEUS__ZERO;          /* 0: PYTHEUS_MAX_SERIES */
+    pytheus_across across PYTHEUS__ZERO;      /* gauges, on backends that processes share */
+    double expire_seconds PYTHEUS__ZERO;      /* likewise: forgotten when nobody changes it for so
+                                                 long; 0: never */
     pytheus_registry *registry PYTHEUS__ZERO; /* NULL: pytheus_default() */
-    bool unregistered PYTHEUS__ZERO;          /* off the page; new each time */
+    bool unregistered PYTHEUS__ZERO;          /* on no page; new each time; in this process */
 } pytheus_desc;
 
 /* realloc(user, NULL, 0, n) allocates, (user, p, old, n) resizes, (user, p, old, 0) frees and
@@ -389,11 +477,146 @@ typedef struct pytheus_logger {
     void *user PYTHEUS__ZERO;
 } pytheus_logger;
 
+/* What a backend keeps apart: one value of a counter or gauge, two of a summary ("sum", "count"),
+   of a histogram "sum" and one for each bucket ("0.5", "+Inf"), which counts the observations in
+   that bucket alone. Valid during the call. */
+typedef struct pytheus_cell_desc {
+    const char *metric; /* without the registry's prefix */
+    const char *help;
+    pytheus_type type;
+    pytheus_across across;
+    double expire_seconds;
+    const char *value;           /* "", "sum", "count", or the bucket's bound as text */
+    double bound;                /* of the bucket, otherwise 0 */
+    const pytheus_label *labels; /* in declared order, defaults merged */
+    size_t num_labels;
+} pytheus_cell_desc;
+
+/* All of a series, for a backend of words. Valid during the call. */
+typedef struct pytheus_series_desc {
+    const char *metric; /* without the registry's prefix */
+    const char *help;
+    pytheus_type type;
+    pytheus_across across;
+    double expire_seconds;
+    const double *bounds; /* of a histogram's buckets, without +Inf */
+    size_t num_bounds;
+    const pytheus_label *labels; /* in declared order, defaults merged */
+    size_t num_labels;
+    size_t num_words;
+} pytheus_series_desc;
+
+/* Where the words of a series are. Counter: an integer and a double, whose sum is the value. Gauge:
+   a double. Histogram: the sum, a double, and for each bucket, +Inf included, an integer that
+   counts the observations in that bucket alone. Summary: the sum, and an integer that counts. */
+typedef struct pytheus_words {
+    uint64_t *at PYTHEUS__ZERO;        /* aligned to 8 bytes; there until the backend's destroy */
+    size_t num_stripes PYTHEUS__ZERO;  /* more than 1: threads spread over as many sets of words,
+                                          which are summed when read. Not for gauges, nor a
+                                          counter's double */
+    size_t stripe_words PYTHEUS__ZERO; /* from one set to the next */
+    uint64_t mask PYTHEUS__ZERO;       /* every word holds its content XOR this */
+    const uint64_t *life
+        PYTHEUS__ZERO;                 /* not NULL: the series is removed, by whoever, as soon as */
+    uint64_t life_value PYTHEUS__ZERO; /* *life is not this */
+    void *series PYTHEUS__ZERO;        /* the backend's own */
+} pytheus_words;
+
+/* What is being put together for a page, by a collector or backend. */
+typedef struct pytheus_emitter pytheus_emitter;
+
+/* Where values are kept: section 9 of the manual. Copied by who takes it. The functions may be
+   called from any thread, several at once, and never with a lock of the library held. They keep
+   errno where the library promises to; what they return but PYTHEUS_OK reaches the caller, and
+   pytheus_fail gives it a sentence. */
+typedef struct pytheus_backend {
+    const char *name PYTHEUS__ZERO;
+    void *user PYTHEUS__ZERO;
+
+    /* required: the cells of a series are opened when it is made, and *cell is what the others
+       get. Two threads may open those of one series at once; the second one's are closed. */
+    pytheus_err (*cell_open)(void *user, const pytheus_cell_desc *desc, void **cell) PYTHEUS__ZERO;
+    pytheus_err (*inc)(void *user, void *cell, double by) PYTHEUS__ZERO;
+    pytheus_err (*set)(void *user, void *cell, double value) PYTHEUS__ZERO;
+    pytheus_err (*get)(void *user, void *cell, double *value) PYTHEUS__ZERO;
+
+    /* optional: the series was removed, and what is kept of it can go. The last operations on the
+       cell may still be running; then it is closed */
+    pytheus_err (*cell_remove)(void *user, void *cell) PYTHEUS__ZERO;
+    /* nobody is inside an operation on the cell, nor will be */
+    void (*cell_close)(void *user, void *cell) PYTHEUS__ZERO;
+    /* NULL: inc(-by) */
+    pytheus_err (*dec)(void *user, void *cell, double by) PYTHEUS__ZERO;
+    /* an observation in one call: v to cells[0], 1 to cells[counted]; NULL: inc of each */
+    pytheus_err (*observe)(void *user, void *const *cells, size_t num_cells, size_t counted,
+                           double v) PYTHEUS__ZERO;
+    /* many values at once, for a page; NULL: get of each */
+    pytheus_err (*get_many)(void *user, void *const *cells, size_t n, double *values) PYTHEUS__ZERO;
+    /* all that is to be on a page from this backend, also what other processes made, given to
+       pytheus_emit_family and _sample; NULL: the series that this registry knows, read by get */
+    pytheus_err (*generate)(void *user, pytheus_emitter *out) PYTHEUS__ZERO;
+
+    /* instead of all above: the backend gives words of memory, and the library changes them with
+       atomics. Words whose mask was 0 must not be used for another series later; those with a mask
+       may be, at once, with another mask. Without this, and without cell_open, the library keeps
+       the words itself. */
+    pytheus_err (*words_open)(void *user, const pytheus_series_desc *desc,
+                              pytheus_words *words) PYTHEUS__ZERO;
+    pytheus_err (*words_remove)(void *user, const pytheus_words *words) PYTHEUS__ZERO;
+    void (*words_close)(void *user, const pytheus_words *words) PYTHEUS__ZERO;
+
+    /* optional, of both kinds: pytheus_flush; in the child, after a fork; when nothing uses the
+       backend any more */
+    pytheus_err (*flush)(void *user) PYTHEUS__ZERO;
+    void (*forked)(void *user) PYTHEUS__ZERO;
+    void (*destroy)(void *user) PYTHEUS__ZERO;
+} pytheus_backend;
+
+/* What a backend is configured with: a flat JSON object. */
+typedef struct pytheus_config pytheus_config;
+
+/* A backend that can be loaded by name. create() reads its configuration and fills in *out, or
+   fails: then nothing is to be left. Keys that it did not ask for are errors of the user's, told
+   after it returns, or by pytheus_config_check before it does anything that shows. */
+typedef struct pytheus_backend_class {
+    const char *const *names PYTHEUS__ZERO; /* the name, its aliases, NULL */
+    pytheus_err (*create)(const pytheus_config *config, pytheus_backend *out) PYTHEUS__ZERO;
+} pytheus_backend_class;
+
+/* Puts on the page what nobody increments: collect() is called for every page, and once when it is
+   registered, to learn the names; what it returns but PYTHEUS_OK is what the writer returns. No
+   lock is held: it may call the library. Several threads may be inside at once. destroy() is called
+   when the collector was removed, or its registry freed, and nobody is inside. */
+typedef struct pytheus_collector {
+    const char *name PYTHEUS__ZERO; /* any text in UTF-8, once in a registry */
+    pytheus_err (*collect)(void *user, pytheus_emitter *out) PYTHEUS__ZERO;
+    void (*destroy)(void *user) PYTHEUS__ZERO;
+    void *user PYTHEUS__ZERO;
+} pytheus_collector;
+
+typedef struct pytheus_family {
+    pytheus_type type PYTHEUS__ZERO;
+    const char *name PYTHEUS__ZERO; /* without the registry's prefix */
+    const char *help PYTHEUS__ZERO; /* NULL: none */
+    const char *unit PYTHEUS__ZERO; /* as in pytheus_desc */
+} pytheus_family;
+
+typedef struct pytheus_sample {
+    const char *suffix PYTHEUS__ZERO;       /* "_bucket", "_sum", "_count"; NULL: none */
+    const char *const *pairs PYTHEUS__ZERO; /* label names and values, "le" and "quantile" too */
+    size_t num_strings PYTHEUS__ZERO;
+    double value PYTHEUS__ZERO;
+    int64_t timestamp_ms PYTHEUS__ZERO; /* since 1970 */
+    bool has_timestamp PYTHEUS__ZERO;
+} pytheus_sample;
+
 typedef struct pytheus_registry_desc {
-    const char *prefix PYTHEUS__ZERO;          /* "app": app_requests_total; NULL: none */
-    pytheus_allocator allocator PYTHEUS__ZERO; /* zero: PYTHEUS_REALLOC and PYTHEUS_FREE */
-    pytheus_logger logger PYTHEUS__ZERO;       /* zero: one line on stderr */
-    double (*clock)(void *user) PYTHEUS__ZERO; /* seconds, monotonic; NULL: the system's */
+    const char *prefix PYTHEUS__ZERO;             /* "app": app_requests_total; NULL: none */
+    const pytheus_backend *backend PYTHEUS__ZERO; /* NULL: in this process; copied, and destroyed
+                                                     with the registry */
+    pytheus_allocator allocator PYTHEUS__ZERO;    /* zero: PYTHEUS_REALLOC and PYTHEUS_FREE */
+    pytheus_logger logger PYTHEUS__ZERO;          /* zero: one line on stderr */
+    double (*clock)(void *user) PYTHEUS__ZERO;    /* seconds, monotonic; NULL: the system's */
     void *clock_user PYTHEUS__ZERO;
 } pytheus_registry_desc;
 
@@ -459,23 +682,55 @@ PYTHEUS_API const char *pytheus_err_text(pytheus_err err);
    until this thread's next failing call. */
 PYTHEUS_API const char *pytheus_last_error(void);
 
+/* Makes that sentence, up to 255 bytes, and returns err: for backends, collectors and sinks, whose
+   errors reach who called the library. */
+PYTHEUS__PRINTF(2, 3)
+PYTHEUS_API pytheus_err pytheus_fail(pytheus_err err, const char *format, ...);
+
 /* -- registries: any thread; may allocate -- */
 
-/* A registry of one's own; desc may be NULL. NULL: bad prefix or out of memory. */
+/* A registry of one's own; desc may be NULL. NULL: bad prefix, a backend that lacks a function, out
+   of memory; then the backend is still the caller's. */
 PYTHEUS_API pytheus_registry *pytheus_registry_new(const pytheus_registry_desc *desc);
 
 /* Frees the registry with all its metrics, and ends the life of all their handles: nobody may be
    using one. The default registry is emptied, and can be used again. NULL: does nothing. */
 PYTHEUS_API void pytheus_registry_free(pytheus_registry *registry);
 
-/* The registry that NULL means, except to be freed. Needs no setting up. */
+/* The registry that NULL means, except to be freed. Needs no setting up: its first use loads the
+   backend that the environment names. */
 PYTHEUS_API pytheus_registry *pytheus_default(void);
+/* Makes another registry the default; NULL: the library's own again. Metrics stay where they
+   are. */
+PYTHEUS_API void pytheus_set_default(pytheus_registry *registry);
+
+/* Puts a metric on the page of another registry too, at its end and with its prefix; it stays in
+   its own registry, which must be freed after this one or takes it away. DUPLICATE: its names are
+   taken. There already: PYTHEUS_OK. */
+PYTHEUS_API pytheus_err pytheus_registry_add(pytheus_registry *registry, pytheus_view metric);
+/* Takes a metric from the registry's page, and frees its names. Its handles stay good, and it can
+   be added again; its memory goes with the registry that it was made in. NOTHING: it is not
+   there. */
+PYTHEUS_API pytheus_err pytheus_registry_remove(pytheus_registry *registry, pytheus_view metric);
+
+/* Copied. DUPLICATE: the collector's name, or the name of a family that it emits, is taken; what
+   collect() returned. Then nothing has changed, and destroy() is not called. */
+PYTHEUS_API pytheus_err pytheus_registry_add_collector(pytheus_registry *registry,
+                                                       const pytheus_collector *collector);
+PYTHEUS_API pytheus_err pytheus_registry_remove_collector(pytheus_registry *registry,
+                                                          const char *name);
+
+/* The name and the configuration (JSON: {"host": "127.0.0.1", "port": 6379}) of the backend that
+   new metrics get. Valid until another one is loaded. */
+PYTHEUS_API const char *pytheus_registry_backend(pytheus_registry *registry);
+PYTHEUS_API const char *pytheus_registry_config(pytheus_registry *registry);
 
 /* -- metrics: any thread; allocate; take the registry's lock -- */
 
 /* Makes the metric, or finds it: the same definition (type, labels, defaults, buckets) again gives
    the same metric. Nothing handle: NAME, LABEL, BUCKETS (bad definition), DUPLICATE (the name, or a
-   sample name that follows from it, is another metric's), NOMEM; then nothing has changed. */
+   sample name that follows from it, is another metric's), TYPE (across, of no gauge), VALUE
+   (expire_seconds), NOMEM, and what the backend returned; then nothing has changed. */
 PYTHEUS_API pytheus_counter pytheus_counter_new(const pytheus_desc *desc);
 PYTHEUS_API pytheus_gauge pytheus_gauge_new(const pytheus_desc *desc);
 PYTHEUS_API pytheus_histogram pytheus_histogram_new(const pytheus_desc *desc);
@@ -506,6 +761,16 @@ PYTHEUS_API pytheus_err pytheus_gauge_set(pytheus_gauge gauge, double v);
 /* Sets seconds since 1970, with the fraction. */
 PYTHEUS_API pytheus_err pytheus_gauge_set_to_current_time(pytheus_gauge gauge);
 
+/* Makes fn(user) the value, as the page and pytheus_view_get show it, until the series is removed
+   or fn is NULL; what is set or added meanwhile shows then. fn is called by who reads, with no lock
+   held; a page that began before the end may still be calling it after. A counter's that is below
+   0, NaN or infinite is left off the page, and told. BACKEND: it generates its samples itself.
+   Take the registry's lock; allocate. */
+PYTHEUS_API pytheus_err pytheus_gauge_set_function(pytheus_gauge gauge, double (*fn)(void *user),
+                                                   void *user);
+PYTHEUS_API pytheus_err pytheus_counter_set_function(pytheus_counter counter,
+                                                     double (*fn)(void *user), void *user);
+
 /* Counts v in its bucket (the first whose bound is not below v) and adds it to the sum.
    NaN: VALUE. */
 PYTHEUS_API pytheus_err pytheus_histogram_observe(pytheus_histogram histogram, double v);
@@ -533,7 +798,8 @@ PYTHEUS_API bool pytheus_view_equal(pytheus_view a, pytheus_view b);
 /* Whether all labels are set and the series is there: operations will work. No lock. */
 PYTHEUS_API bool pytheus_view_observable(pytheus_view view);
 
-/* The value of a counter or gauge, the sum of a histogram or summary. No lock, never allocates. */
+/* The value of a counter or gauge, the sum of a histogram or summary. No lock, unless a function
+   tells the value. Never allocates. */
 PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value);
 
 /* Removes the series of a complete view, or a partial view with every series that has its labels:
@@ -588,6 +854,42 @@ PYTHEUS_API void pytheus_free(void *page);
 /* "text/plain; version=0.0.4; charset=utf-8" */
 PYTHEUS_API const char *pytheus_content_type(pytheus_format format);
 
+/* -- emitting: only inside collect() or generate(), by the thread that was called. Any error but
+      the sink's leaves only that metric, family or sample away. -- */
+
+/* Writes a metric with all its series: one made with .unregistered, or of another registry. */
+PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view metric);
+/* Begins a family, to which the samples that follow belong. A name that is on the page already, or
+   is that of a metric, is left out with its samples, told once and counted in
+   pytheus_collector_clashes_total{collector="..."}. NAME, TYPE. */
+PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_family *family);
+/* NAME (no family, or a suffix that its type has not), LABEL, DUPLICATE (the same labels again). */
+PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample);
+
+/* -- backends by name: any thread; may allocate -- */
+
+/* Makes new metrics of the default registry use this backend; those that exist keep theirs. Class
+   and configuration are found apart: what is given, or PYTHEUS_BACKEND_CLASS (a name) and
+   PYTHEUS_BACKEND_CONFIG (the path of a JSON file) in the environment, or "single" and {}.
+   CONFIG: no such class, unreadable file, bad JSON, unknown key, wrong type; NOMEM; what the class
+   returned. Then what was loaded before stays. */
+PYTHEUS_API pytheus_err pytheus_load_backend(const char *class_name, const char *config_json);
+/* Makes a class known; it must stay. DUPLICATE: one of its names is taken. See PYTHEUS_ANNOUNCE. */
+PYTHEUS_API pytheus_err pytheus_backend_class_add(const pytheus_backend_class *backend_class);
+/* Lets the registry's backends send what they hold back. PYTHEUS_OK where there is nothing to. */
+PYTHEUS_API pytheus_err pytheus_flush(pytheus_registry *registry);
+
+/* What the user configured, or otherwise. null is otherwise, too. A value of another type is an
+   error that is told after create(). Strings are valid during it. */
+PYTHEUS_API const char *pytheus_config_string(const pytheus_config *config, const char *key,
+                                              const char *otherwise);
+PYTHEUS_API double pytheus_config_number(const pytheus_config *config, const char *key,
+                                         double otherwise);
+PYTHEUS_API bool pytheus_config_bool(const pytheus_config *config, const char *key, bool otherwise);
+/* CONFIG: one of the values had another type than was asked for, or there are keys that were not
+   asked for. */
+PYTHEUS_API pytheus_err pytheus_config_check(const pytheus_config *config);
+
 /* -- behind the macros -- */
 
 PYTHEUS_API pytheus_view pytheus__at(pytheus__site *site, pytheus_view base,
@@ -628,9 +930,40 @@ PYTHEUS_API void pytheus__count_errno(pytheus_counter counter, const int *number
 PYTHEUS__OFF(const char *, pytheus_err_name, (pytheus_err err), "")
 PYTHEUS__OFF(const char *, pytheus_err_text, (pytheus_err err), "")
 PYTHEUS__OFF(const char *, pytheus_last_error, (void), "")
+PYTHEUS__PRINTF(2, 3)
+PYTHEUS__OFF(pytheus_err, pytheus_fail, (pytheus_err err, const char *format, ...), err)
 PYTHEUS__OFF(pytheus_registry *, pytheus_registry_new, (const pytheus_registry_desc *desc), NULL)
 PYTHEUS__OFF_VOID(pytheus_registry_free, (pytheus_registry * registry))
 PYTHEUS__OFF(pytheus_registry *, pytheus_default, (void), NULL)
+PYTHEUS__OFF_VOID(pytheus_set_default, (pytheus_registry * registry))
+PYTHEUS__OFF(pytheus_err, pytheus_registry_add, (pytheus_registry * registry, pytheus_view metric),
+             PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_registry_remove,
+             (pytheus_registry * registry, pytheus_view metric), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_registry_add_collector,
+             (pytheus_registry * registry, const pytheus_collector *collector), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_registry_remove_collector,
+             (pytheus_registry * registry, const char *name), PYTHEUS_OK)
+PYTHEUS__OFF(const char *, pytheus_registry_backend, (pytheus_registry * registry), "")
+PYTHEUS__OFF(const char *, pytheus_registry_config, (pytheus_registry * registry), "")
+PYTHEUS__OFF(pytheus_err, pytheus_emit_metric, (pytheus_emitter * out, pytheus_view metric),
+             PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_emit_family,
+             (pytheus_emitter * out, const pytheus_family *family), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_emit_sample,
+             (pytheus_emitter * out, const pytheus_sample *sample), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_load_backend, (const char *class_name, const char *config_json),
+             PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_backend_class_add, (const pytheus_backend_class *backend_class),
+             PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_flush, (pytheus_registry * registry), PYTHEUS_OK)
+PYTHEUS__OFF(const char *, pytheus_config_string,
+             (const pytheus_config *config, const char *key, const char *otherwise), otherwise)
+PYTHEUS__OFF(double, pytheus_config_number,
+             (const pytheus_config *config, const char *key, double otherwise), otherwise)
+PYTHEUS__OFF(bool, pytheus_config_bool,
+             (const pytheus_config *config, const char *key, bool otherwise), otherwise)
+PYTHEUS__OFF(pytheus_err, pytheus_config_check, (const pytheus_config *config), PYTHEUS_OK)
 PYTHEUS__OFF_METRIC(counter)
 PYTHEUS__OFF_METRIC(gauge)
 PYTHEUS__OFF_METRIC(histogram)
@@ -648,6 +981,10 @@ PYTHEUS__OFF(pytheus_err, pytheus_gauge_add, (pytheus_gauge gauge, double v), PY
 PYTHEUS__OFF(pytheus_err, pytheus_gauge_sub, (pytheus_gauge gauge, double v), PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_gauge_set, (pytheus_gauge gauge, double v), PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_gauge_set_to_current_time, (pytheus_gauge gauge), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_gauge_set_function,
+             (pytheus_gauge gauge, double (*fn)(void *user), void *user), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_counter_set_function,
+             (pytheus_counter counter, double (*fn)(void *user), void *user), PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_histogram_observe, (pytheus_histogram histogram, double v),
              PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_summary_observe, (pytheus_summary summary, double v), PYTHEUS_OK)
@@ -790,6 +1127,17 @@ static inline PYTHEUS__UNUSED bool pytheus__cannot_fail(pytheus__never_negative 
 
 inline pytheus_registry *pytheus_registry_new(const pytheus_registry_desc &desc) {
     return pytheus_registry_new(&desc);
+}
+
+inline pytheus_err pytheus_registry_add_collector(pytheus_registry *registry,
+                                                  const pytheus_collector &collector) {
+    return pytheus_registry_add_collector(registry, &collector);
+}
+inline pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_family &family) {
+    return pytheus_emit_family(out, &family);
+}
+inline pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample &sample) {
+    return pytheus_emit_sample(out, &sample);
 }
 
 #define PYTHEUS__CXX_METRIC(kind)                                                                  \
@@ -1068,6 +1416,20 @@ PYTHEUS__DEFINE_AT(summary)
     PYTHEUS__AT(PYTHEUS__ID(pytheus__site), kind, handle, __VA_ARGS__)
 #endif
 
+/* At file scope: makes a backend class known before main begins, so that the environment can name
+   it. Compilers without constructors in C need a call of pytheus_backend_class_add. */
+#if defined(__GNUC__) && !defined(PYTHEUS_DISABLE)
+#define PYTHEUS__ANNOUNCE(id, backend_class)                                                       \
+    __attribute__((constructor)) static void id(void) {                                            \
+        (void)pytheus_backend_class_add(&(backend_class));                                         \
+    }                                                                                              \
+    struct pytheus_backend_class
+#define PYTHEUS_ANNOUNCE(backend_class)                                                            \
+    PYTHEUS__ANNOUNCE(PYTHEUS__ID(pytheus__announce), backend_class)
+#else
+#define PYTHEUS_ANNOUNCE(backend_class) struct pytheus_backend_class
+#endif
+
 #define PYTHEUS_TIME(m) PYTHEUS__TIME(PYTHEUS__ID(pytheus__t), m)
 #define PYTHEUS_TRACK_INPROGRESS(g) PYTHEUS__PROGRESS(PYTHEUS__ID(pytheus__p), g)
 #if defined(__GNUC__) || defined(__cplusplus)
@@ -1124,27 +1486,34 @@ PYTHEUS__DEFINE_AT(summary)
 #if defined(__GNUC__)
 typedef uint64_t pytheus__word __attribute__((aligned(8)));
 #define PYTHEUS__LIKELY(condition) __builtin_expect(!!(condition), 1)
-#define PYTHEUS__PRINTF(text, first) __attribute__((format(printf, text, first)))
 #define PYTHEUS__LOAD(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define PYTHEUS__LOAD_ACQUIRE(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define PYTHEUS__STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
 #define PYTHEUS__STORE_RELEASE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
 #define PYTHEUS__ADD(p, v) __atomic_fetch_add(p, v, __ATOMIC_RELAXED)
-#define PYTHEUS__SET_BITS(p, v) __atomic_fetch_or(p, v, __ATOMIC_RELAXED)
+#define PYTHEUS__ADD_ORDERED(p, v) __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL)
+#define PYTHEUS__SET_BITS(p, v) __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL)
+#define PYTHEUS__CLEAR_BITS(p, v) __atomic_fetch_and(p, ~(uint64_t)(v), __ATOMIC_ACQ_REL)
 /* On failure *expected is loaded anew, with acquire. May fail for no reason. */
 #define PYTHEUS__REPLACE(p, expected, v)                                                           \
     __atomic_compare_exchange_n(p, expected, v, 1, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #elif defined(PYTHEUS_NO_THREADS)
 typedef uint64_t pytheus__word;
 #define PYTHEUS__LIKELY(condition) (condition)
-#define PYTHEUS__PRINTF(text, first)
 #define PYTHEUS__LOAD(p) (*(p))
 #define PYTHEUS__LOAD_ACQUIRE(p) (*(p))
 #define PYTHEUS__STORE(p, v) (*(p) = (v))
 #define PYTHEUS__STORE_RELEASE(p, v) (*(p) = (v))
 #define PYTHEUS__ADD(p, v) ((*(p) += (v)) - (v))
-#define PYTHEUS__SET_BITS(p, v) ((*(p) |= (v)) ^ (v))
+#define PYTHEUS__ADD_ORDERED(p, v) PYTHEUS__ADD(p, v)
+#define PYTHEUS__SET_BITS(p, v) pytheus__set_bits(p, v)
+#define PYTHEUS__CLEAR_BITS(p, v) (*(p) &= ~(uint64_t)(v))
 #define PYTHEUS__REPLACE(p, expected, v) ((void)*(expected), *(p) = (v), true)
+static uint64_t pytheus__set_bits(pytheus__word *word, uint64_t bits) {
+    uint64_t old = *word;
+    *word |= bits;
+    return old;
+}
 #else
 #error "pytheus.h: this compiler has no __atomic builtins; PYTHEUS_NO_THREADS does without them"
 #endif
@@ -1420,10 +1789,26 @@ typedef struct pytheus__name_entry {
     struct pytheus__family *value;
 } pytheus__name_entry;
 
-typedef struct pytheus__told_entry {
+typedef struct pytheus__hash_entry {
     uint64_t key;
     char value;
-} pytheus__told_entry;
+} pytheus__hash_entry;
+
+/* What is on a registry's page: a metric, or a collector. */
+typedef struct pytheus__entry {
+    uint64_t serial; /* rises along the list */
+    struct pytheus__family *family;
+    pytheus__piece name; /* the metric's, as exposed here */
+    struct pytheus__collecting *collecting;
+} pytheus__entry;
+
+/* A backend as a registry holds it. Its name and configuration stand behind it. */
+typedef struct pytheus__store {
+    pytheus_backend backend;
+    const char *config;
+    size_t size;  /* of all */
+    size_t users; /* the registry, metrics, and who is calling it; guarded by the registry's lock */
+} pytheus__store;
 
 typedef struct pytheus__chunk {
     void *memory;
@@ -1438,10 +1823,14 @@ struct pytheus_registry {
     void *clock_user;
     pytheus__piece prefix; /* "app_" */
     uint64_t seed[2];
-    struct pytheus__family **families; /* stb_ds array */
-    pytheus__name_entry *names;        /* stb_ds map: every sample name, hashed */
-    pytheus__told_entry *told;         /* stb_ds map: refused definitions that were logged */
-    pytheus__chunk *chunks;            /* stb_ds array */
+    struct pytheus__family **families; /* stb_ds array: what was made here */
+    pytheus__entry *entries;           /* stb_ds array: what is on the page */
+    uint64_t last_entry;               /* serial number */
+    pytheus__store **stores;           /* stb_ds array */
+    pytheus__store *store;      /* that new metrics get; NULL: their values are in the nodes */
+    pytheus__name_entry *names; /* stb_ds map: every sample name, hashed */
+    pytheus__hash_entry *told;  /* stb_ds map: refused definitions that were logged */
+    pytheus__chunk *chunks;     /* stb_ds array */
     size_t chunk_bytes;
     char *arena, *arena_end; /* what is left of the newest chunk */
     char *spare, *spare_end; /* the most that is left of an older one */
@@ -1512,10 +1901,10 @@ static void pytheus__stb_free(void *p) {
     }
 }
 
-/* Runs a change of stb_ds containers; false when memory ran out in the middle of it. Callers
-   hold the registry's lock. stb_ds itself knows no failing allocation: ours leaves it by
-   longjmp, at points where its containers are whole (that is why keys are scalars and maps have
-   a default). */
+/* Runs a change of stb_ds containers; false when memory ran out in the middle of it. Callers own
+   them: they hold the registry's lock, or nobody else knows them. stb_ds itself knows no failing
+   allocation: ours leaves it by longjmp, at points where its containers are whole (that is why
+   keys are scalars and maps have a default). */
 static bool pytheus__try(pytheus_registry *registry, void (*change)(void *argument),
                          void *argument) {
     pytheus__attempt attempt;
@@ -1666,8 +2055,7 @@ static void pytheus__make_printable(char *text) {
 }
 
 /* Names the error in this thread's sentence. A hostile name can't break the line. */
-PYTHEUS__PRINTF(2, 3)
-static pytheus_err pytheus__fail(pytheus_err err, const char *format, ...) {
+PYTHEUS_API pytheus_err pytheus_fail(pytheus_err err, const char *format, ...) {
     int saved_errno = errno;
     va_list arguments;
     va_start(arguments, format);
@@ -1682,7 +2070,7 @@ static pytheus_err pytheus__fail(pytheus_err err, const char *format, ...) {
 }
 
 static pytheus_err pytheus__out_of_memory(const char *subject) {
-    return pytheus__fail(PYTHEUS_ERR_NOMEM, "%.100s: out of memory", subject);
+    return pytheus_fail(PYTHEUS_ERR_NOMEM, "%.100s: out of memory", subject);
 }
 
 static void pytheus__standard_log(void *user, pytheus_err err, const char *metric,
@@ -1707,6 +2095,27 @@ static void pytheus__log(const pytheus_logger *logger, pytheus_err err, const ch
     pytheus__is_logging = false;
     memcpy(pytheus__sentence, sentence, sizeof sentence);
     errno = saved_errno;
+}
+
+/* Around a callback that may fail with a sentence of its own, or without one. */
+static char pytheus__before_callback(void) {
+    char first = pytheus__sentence[0];
+    pytheus__sentence[0] = '\0';
+    return first;
+}
+
+/* What it returned, as one of our errors. Where it has no sentence, ours is the thread's again, or
+   for an error "subject: otherwise". */
+static pytheus_err pytheus__after_callback(char first, int err, const char *subject,
+                                           const char *otherwise) {
+    pytheus_err ours = err < PYTHEUS_ERR_IO || err > 0 ? PYTHEUS_ERR_BACKEND : (pytheus_err)err;
+    if (ours && !pytheus__sentence[0]) {
+        return pytheus_fail(ours, "%.100s: %s", subject, otherwise);
+    }
+    if (!ours && !pytheus__sentence[0]) {
+        pytheus__sentence[0] = first;
+    }
+    return ours;
 }
 
 PYTHEUS_API const char *pytheus_last_error(void) {
@@ -2304,17 +2713,18 @@ static char *pytheus__put_bound(char *out, double bound) {
    the handles. The low bits of the generation say what the node is, so that an operation decides
    with one comparison, in a register. */
 enum {
-    PYTHEUS__TYPE = 7,      /* mask: pytheus_type */
-    PYTHEUS__COMPLETE = 8,  /* all labels are set: it has cells */
-    PYTHEUS__REUSABLE = 16, /* may be given to other labels later: its cells are masked */
-    PYTHEUS__OVERFLOW = 32, /* the series beyond max_series */
+    PYTHEUS__TYPE = 7,       /* mask: pytheus_type */
+    PYTHEUS__COMPLETE = 8,   /* all labels are set: it has cells */
+    PYTHEUS__REUSABLE = 16,  /* may be given to other labels later: its cells are masked */
+    PYTHEUS__OVERFLOW = 32,  /* the series beyond max_series */
+    PYTHEUS__ELSEWHERE = 64, /* its cells are a backend's */
     PYTHEUS__FLAGS_SIZE = 7
 };
 
 /* Serial numbers of lives, in all registries: a generation is one, spread. */
 static pytheus__word pytheus__last_serial;
 
-/* Followed by the cells, the key and the label text. */
+/* Followed by its area (the cells, or how to get to them), the key and the label text. */
 typedef struct pytheus__node {
     pytheus__word generation; /* 0: dead */
     struct pytheus__family *family;
@@ -2326,7 +2736,8 @@ typedef struct pytheus__node {
     uint32_t place; /* in the family's list of nodes */
     uint32_t key_words;
     uint32_t text_size;
-    uint32_t size_class;
+    uint16_t size_class;
+    uint16_t is_reusable; /* as the generation says of the node's present or last life */
 } pytheus__node;
 
 /* Cells: what an operation changes. They are atomic words. In a reusable node each holds its
@@ -2371,12 +2782,22 @@ enum {
     PYTHEUS__SIZE_CLASSES = 48
 };
 
+/* A series whose value a function of the program's tells. */
+typedef struct pytheus__function {
+    uint64_t serial; /* of the series */
+    double (*call)(void *user);
+    void *user;
+} pytheus__function;
+
 typedef struct pytheus__family {
     pytheus_registry *registry;
+    pytheus__store *store; /* NULL: the cells are in the nodes */
     pytheus_type type;
+    pytheus_across across;
+    double expire_seconds;
     pytheus__piece name;        /* as exposed, with the prefix; ends with NUL */
     const char *metric;         /* without the prefix: the end of name */
-    pytheus__piece header;      /* # HELP and # TYPE lines */
+    pytheus__piece help;        /* mended; ends with NUL */
     pytheus__piece *text_parts; /* {method=" ","code=" : what stands before each value */
     pytheus__piece text_end;
     pytheus__piece *label_names;    /* end with NUL */
@@ -2386,19 +2807,21 @@ typedef struct pytheus__family {
     size_t num_bounds;
     pytheus__piece *bucket_ends; /* ,le="0.5"}  for each bound and +Inf */
     pytheus__piece sum_end;
-    size_t num_cells;
+    size_t num_cells;  /* of a series, as in pytheus_words */
+    size_t area_words; /* of a node */
     size_t max_series;
-    bool listed;
 
     pytheus__node *root;   /* the metric itself */
     pytheus__node **nodes; /* stb_ds array, in order of creation; NULL where one was removed */
     size_t num_removed;    /* NULLs in nodes */
+    pytheus__function *functions; /* stb_ds array, by rising serial; its size: */
+    uint32_t num_functions;       /* also read without the lock */
     uint64_t compactions;
     size_t num_views; /* what max_series limits */
     bool had_removal;
     pytheus__node *overflow;
     pytheus__word overflow_calls;
-    uint32_t told; /* bits: errors that were logged */
+    pytheus__word told; /* bits: errors that were logged */
 
     pytheus__directory *directory;    /* NULL without labels */
     pytheus__segment **free_segments; /* by log2_size; NULL without labels */
@@ -2410,7 +2833,7 @@ static pytheus__word *pytheus__cells(pytheus__node *node) {
 }
 
 static pytheus__word *pytheus__key_of(pytheus__node *node) {
-    return pytheus__cells(node) + node->family->num_cells;
+    return pytheus__cells(node) + node->family->area_words;
 }
 
 static char *pytheus__text_of(pytheus__node *node) {
@@ -2428,6 +2851,11 @@ static pytheus_view pytheus__nothing(void) {
     return pytheus__make_view(NULL, 0);
 }
 
+/* What the cells of a node hold their content XOR. */
+static uint64_t pytheus__mask(uint64_t generation) {
+    return generation & PYTHEUS__REUSABLE ? generation : 0;
+}
+
 static bool pytheus__is_alive(pytheus_view view) {
     return view.node && PYTHEUS__LOAD(&view.node->generation) == view.generation;
 }
@@ -2439,7 +2867,7 @@ static pytheus_type pytheus__type_of(pytheus_view view) {
 /* Gives the logger the thread's sentence, the first time that this metric meets this error. Never
    called with a lock held. */
 static pytheus_err pytheus__tell(pytheus__family *family, pytheus_err err) {
-    uint32_t bit = (uint32_t)1 << -(int)err;
+    uint64_t bit = (uint64_t)1 << -(int)err;
     if (!(PYTHEUS__SET_BITS(&family->told, bit) & bit)) {
         pytheus__log(&family->registry->logger, err, family->name.text);
     }
@@ -2787,6 +3215,328 @@ static void pytheus__index_remove(pytheus__family *family, const pytheus__node *
     segment->live--;
 }
 
+/* -- cells of a backend. Its functions run without any lock, so what a node needs from it is got
+      before the node is made, and given back after it was removed. The area of such a node holds
+      how many are inside an operation, then the backend's cells or where its words are. -- */
+
+enum {
+    PYTHEUS__INSIDE = 0,
+    /* marks in that count: the node's life has ended; its cells are closed */
+    PYTHEUS__CLOSING = 1,
+    PYTHEUS__CLOSED = 2,
+    PYTHEUS__ONE_INSIDE = 4
+};
+
+enum { PYTHEUS__LOCAL_CELLS = 16 };
+
+/* What the backend gave for a series that is about to be made. */
+typedef struct pytheus__opened {
+    pytheus__family *family;
+    const pytheus__key *key;
+    pytheus_words words;
+    void *local_cells[PYTHEUS__LOCAL_CELLS];
+    void **cells; /* local, or allocated when there are more */
+    bool is_used; /* a node has it now */
+} pytheus__opened;
+
+static bool pytheus__has_words(const pytheus__store *store) {
+    return store->backend.words_open != NULL;
+}
+
+/* Values of a series that a backend keeps apart. */
+static size_t pytheus__num_values(const pytheus__family *family) {
+    return family->type == PYTHEUS_COUNTER ? 1 : family->num_cells;
+}
+
+static size_t pytheus__area_words(const pytheus__family *family) {
+    if (!family->store) {
+        return family->num_cells;
+    }
+    return 1 + (pytheus__has_words(family->store)
+                    ? 7
+                    : (pytheus__num_values(family) * sizeof(void *) + 7) / 8);
+}
+
+/* The backend's cells, in the area of a node. */
+static void **pytheus__backend_cells(pytheus__node *node) {
+    return (void **)(void *)(pytheus__cells(node) + PYTHEUS__INSIDE + 1);
+}
+
+static void pytheus__put_words(pytheus__node *node, const pytheus_words *words) {
+    pytheus__word *area = pytheus__cells(node);
+    PYTHEUS__STORE_RELEASE(&area[1], (uint64_t)(uintptr_t)words->at);
+    PYTHEUS__STORE_RELEASE(&area[2], (uint64_t)words->num_stripes);
+    PYTHEUS__STORE_RELEASE(&area[3], (uint64_t)words->stripe_words);
+    PYTHEUS__STORE_RELEASE(&area[4], words->mask);
+    PYTHEUS__STORE_RELEASE(&area[5], (uint64_t)(uintptr_t)words->life);
+    PYTHEUS__STORE_RELEASE(&area[6], words->life_value);
+    PYTHEUS__STORE_RELEASE(&area[7], (uint64_t)(uintptr_t)words->series);
+}
+
+/* Each member may be of another life than the others, unless the node's is still the same after. */
+static pytheus_words pytheus__words_of(pytheus__node *node) {
+    pytheus__word *area = pytheus__cells(node);
+    pytheus_words words = PYTHEUS__EMPTY;
+    words.at = (uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[1]);
+    words.num_stripes = (size_t)PYTHEUS__LOAD_ACQUIRE(&area[2]);
+    words.stripe_words = (size_t)PYTHEUS__LOAD_ACQUIRE(&area[3]);
+    words.mask = PYTHEUS__LOAD_ACQUIRE(&area[4]);
+    words.life = (const uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[5]);
+    words.life_value = PYTHEUS__LOAD_ACQUIRE(&area[6]);
+    words.series = (void *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[7]);
+    return words;
+}
+
+static pytheus_err pytheus__from_backend(const pytheus__family *family, char before, int err,
+                                         const char *what) {
+    char sentence[80];
+    sentence[0] = '\0';
+    if (err) {
+        (void)snprintf(sentence, sizeof sentence, "the backend \"%.30s\" failed to %s",
+                       family->store->backend.name, what);
+    }
+    return pytheus__after_callback(before, err, family->name.text, sentence);
+}
+
+static void pytheus__labels_of_key(const pytheus__family *family, const pytheus__key *key,
+                                   pytheus_label *labels) {
+    const char *values[PYTHEUS_MAX_LABELS];
+    size_t i;
+    pytheus__key_values(family, key->words, values);
+    for (i = 0; i < family->num_labels; i++) {
+        labels[i].name = family->label_names[i].text;
+        labels[i].value = values[i];
+    }
+}
+
+/* The bound of a bucket as it is on the page. */
+static void pytheus__bound_text(const pytheus__family *family, size_t bucket, char *out) {
+    const size_t before = strlen(",le=\""), after = strlen("\"} ");
+    pytheus__piece end = family->bucket_ends[bucket];
+    memcpy(out, end.text + before, end.size - before - after);
+    out[end.size - before - after] = '\0';
+}
+
+static void pytheus__describe_value(const pytheus__family *family, size_t i,
+                                    pytheus_cell_desc *desc, char *bound_text) {
+    desc->bound = 0;
+    desc->value = bound_text;
+    if (family->type < PYTHEUS_HISTOGRAM) {
+        desc->value = "";
+    } else if (i == PYTHEUS__SUM_REAL) {
+        desc->value = "sum";
+    } else if (family->type == PYTHEUS_SUMMARY) {
+        desc->value = "count";
+    } else {
+        size_t bucket = i - PYTHEUS__FIRST_BUCKET;
+        bool is_last = bucket == family->num_bounds;
+        desc->bound = is_last ? pytheus__as_double(PYTHEUS__INFINITY_BITS) : family->bounds[bucket];
+        pytheus__bound_text(family, bucket, bound_text);
+    }
+}
+
+static void pytheus__close_cells(const pytheus__family *family, void *const *cells, size_t n) {
+    const pytheus_backend *backend = &family->store->backend;
+    size_t i;
+    for (i = 0; backend->cell_close && i < n; i++) {
+        backend->cell_close(backend->user, cells[i]);
+    }
+}
+
+static pytheus_err pytheus__open_cells(pytheus__opened *opened, const pytheus_label *labels) {
+    const pytheus__family *family = opened->family;
+    const pytheus_backend *backend = &family->store->backend;
+    char bound_text[PYTHEUS__NUMBER_SIZE];
+    pytheus_cell_desc desc;
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    desc.metric = family->metric;
+    desc.help = family->help.text;
+    desc.type = family->type;
+    desc.across = family->across;
+    desc.expire_seconds = family->expire_seconds;
+    desc.labels = labels;
+    desc.num_labels = family->num_labels;
+    for (i = 0; !err && i < pytheus__num_values(family); i++) {
+        char before = pytheus__before_callback();
+        pytheus__describe_value(family, i, &desc, bound_text);
+        opened->cells[i] = NULL;
+        err = backend->cell_open(backend->user, &desc, &opened->cells[i]);
+        err = pytheus__from_backend(family, before, err, "open a series");
+        if (err) {
+            pytheus__close_cells(family, opened->cells, i);
+        }
+    }
+    return err;
+}
+
+static pytheus_err pytheus__open_words(pytheus__opened *opened, const pytheus_label *labels) {
+    const pytheus__family *family = opened->family;
+    const pytheus_backend *backend = &family->store->backend;
+    pytheus_words *words = &opened->words;
+    pytheus_series_desc desc;
+    pytheus_err err;
+    char before = pytheus__before_callback();
+    desc.metric = family->metric;
+    desc.help = family->help.text;
+    desc.type = family->type;
+    desc.across = family->across;
+    desc.expire_seconds = family->expire_seconds;
+    desc.bounds = family->bounds;
+    desc.num_bounds = family->num_bounds;
+    desc.labels = labels;
+    desc.num_labels = family->num_labels;
+    desc.num_words = family->num_cells;
+    memset((void *)words, 0, sizeof *words);
+    err = backend->words_open(backend->user, &desc, words);
+    err = pytheus__from_backend(family, before, err, "open a series");
+    if (!err && (!words->at || (uintptr_t)words->at % 8)) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave no words",
+                           family->name.text, backend->name);
+    }
+    if (words->num_stripes < 1 || family->type == PYTHEUS_GAUGE) {
+        words->num_stripes = 1;
+    }
+    return err;
+}
+
+static void pytheus__opened_free(pytheus__opened *opened) {
+    const pytheus__family *family = opened->family;
+    if (opened->cells != opened->local_cells) {
+        pytheus__release_memory(&family->registry->allocator, opened->cells,
+                                pytheus__num_values(family) * sizeof *opened->cells);
+    }
+}
+
+/* Opens the series for its key. On an error nothing is left to close or free. */
+static pytheus_err pytheus__open(pytheus__family *family, const pytheus__key *key,
+                                 pytheus__opened *opened) {
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
+    pytheus_err err;
+    opened->family = family;
+    opened->key = key;
+    opened->cells = opened->local_cells;
+    opened->is_used = false;
+    pytheus__labels_of_key(family, key, labels);
+    if (pytheus__has_words(family->store)) {
+        return pytheus__open_words(opened, labels);
+    }
+    if (pytheus__num_values(family) > PYTHEUS__LOCAL_CELLS) {
+        opened->cells =
+            (void **)pytheus__resize(&family->registry->allocator, NULL, 0,
+                                     pytheus__num_values(family) * sizeof *opened->cells);
+        if (!opened->cells) {
+            return pytheus__out_of_memory(family->name.text);
+        }
+    }
+    err = pytheus__open_cells(opened, labels);
+    if (err) {
+        pytheus__opened_free(opened);
+    }
+    return err;
+}
+
+static void pytheus__close(const pytheus__family *family, void *const *cells,
+                           const pytheus_words *words) {
+    const pytheus_backend *backend = &family->store->backend;
+    if (!pytheus__has_words(family->store)) {
+        pytheus__close_cells(family, cells, pytheus__num_values(family));
+    } else if (backend->words_close) {
+        backend->words_close(backend->user, words);
+    }
+}
+
+/* Closes what was opened for nothing: another thread was first. */
+static void pytheus__opened_end(pytheus__opened *opened) {
+    if (!opened->is_used) {
+        pytheus__close(opened->family, opened->cells, &opened->words);
+    }
+    pytheus__opened_free(opened);
+}
+
+/* Tells the backend that what it keeps of the series can go: at once, because it may be made
+   again. */
+static pytheus_err pytheus__remove_series(pytheus__node *node) {
+    const pytheus__family *family = node->family;
+    const pytheus_backend *backend = &family->store->backend;
+    char before = pytheus__before_callback();
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    if (pytheus__has_words(family->store)) {
+        pytheus_words words = pytheus__words_of(node);
+        err = backend->words_remove ? backend->words_remove(backend->user, &words) : PYTHEUS_OK;
+        return pytheus__from_backend(family, before, err, "remove a series");
+    }
+    for (i = 0; backend->cell_remove && i < pytheus__num_values(family); i++) {
+        pytheus_err each = backend->cell_remove(backend->user, pytheus__backend_cells(node)[i]);
+        err = err ? err : each;
+    }
+    return pytheus__from_backend(family, before, err, "remove a series");
+}
+
+static void pytheus__close_series(pytheus__node *node) {
+    if (pytheus__has_words(node->family->store)) {
+        pytheus_words words = pytheus__words_of(node);
+        pytheus__close(node->family, NULL, &words);
+    } else {
+        pytheus__close(node->family, pytheus__backend_cells(node), NULL);
+    }
+}
+
+/* Closes the cells of a removed node when nobody is inside: the node can then be used again. Of
+   several who find it so, one does it, in the middle of an operation that may have failed. */
+static void pytheus__close_node(pytheus__node *node) {
+    pytheus__family *family = node->family;
+    pytheus__word *inside = &pytheus__cells(node)[PYTHEUS__INSIDE];
+    uint64_t found = PYTHEUS__LOAD_ACQUIRE(inside);
+    char sentence[PYTHEUS__SENTENCE_SIZE];
+    do {
+        if (found != PYTHEUS__CLOSING) {
+            return;
+        }
+    } while (!PYTHEUS__REPLACE(inside, &found, PYTHEUS__CLOSED));
+    memcpy(sentence, pytheus__sentence, sizeof sentence);
+    pytheus__close_series(node);
+    memcpy(pytheus__sentence, sentence, sizeof sentence);
+    if (node->is_reusable) {
+        pytheus__acquire(&family->registry->lock);
+        node->link.next_free = family->free_nodes[node->size_class];
+        family->free_nodes[node->size_class] = node;
+        pytheus__release(&family->registry->lock);
+    }
+}
+
+/* Whether the words of a view, which is alive here, have not been removed by somebody else. */
+static bool pytheus__words_live(const pytheus_words *words) {
+    return !words->life || PYTHEUS__LOAD(words->life) == words->life_value;
+}
+
+static bool pytheus__is_there(pytheus_view view) {
+    if (!(view.generation & PYTHEUS__ELSEWHERE) || !pytheus__has_words(view.node->family->store)) {
+        return true;
+    }
+    pytheus_words words = pytheus__words_of(view.node);
+    return pytheus__is_alive(view) && pytheus__words_live(&words);
+}
+
+static void pytheus__leave(pytheus__node *node) {
+    pytheus__word *inside = &pytheus__cells(node)[PYTHEUS__INSIDE];
+    uint64_t before = PYTHEUS__ADD_ORDERED(inside, -(uint64_t)PYTHEUS__ONE_INSIDE);
+    if (before == (PYTHEUS__ONE_INSIDE | PYTHEUS__CLOSING)) {
+        pytheus__close_node(node);
+    }
+}
+
+/* Keeps the cells of a view open until pytheus__leave; false: they are closed, or will be. */
+static bool pytheus__enter(pytheus_view view) {
+    (void)PYTHEUS__ADD_ORDERED(&pytheus__cells(view.node)[PYTHEUS__INSIDE], PYTHEUS__ONE_INSIDE);
+    if (PYTHEUS__LIKELY(pytheus__is_alive(view))) {
+        return true;
+    }
+    pytheus__leave(view.node);
+    return false;
+}
+
 /* -- making and removing nodes, under the registry's lock -- */
 
 /* Two classes for each doubling: the smallest of 64, 96, 128, 192, 256, 384, ... that holds
@@ -2809,7 +3559,7 @@ static size_t pytheus__class_size(uint32_t size_class) {
 static size_t pytheus__node_size(const pytheus__family *family, size_t key_words,
                                  size_t text_size) {
     return pytheus__cache_lines(sizeof(pytheus__node) +
-                                (family->num_cells + key_words) * sizeof(pytheus__word) +
+                                (family->area_words + key_words) * sizeof(pytheus__word) +
                                 (text_size + 7) / 8 * 8);
 }
 
@@ -2845,6 +3595,7 @@ enum { PYTHEUS__LOCAL_TEXT_SIZE = 1024 };
 typedef struct pytheus__birth {
     pytheus__family *family;
     const pytheus__key *key;
+    const pytheus__opened *opened; /* NULL: the cells are in the node */
     uint64_t flags;
     size_t size;
     uint32_t size_class;
@@ -2875,11 +3626,14 @@ static bool pytheus__birth_render(pytheus__birth *birth) {
 
 /* false: no memory, nothing to free. */
 static bool pytheus__birth_plan(pytheus__birth *birth, pytheus__family *family,
-                                const pytheus__key *key, uint64_t flags) {
+                                const pytheus__key *key, uint64_t flags,
+                                const pytheus__opened *opened) {
     birth->family = family;
     birth->key = key;
+    birth->opened = opened;
     birth->flags = flags | (uint64_t)family->type;
     birth->flags |= key->complete ? PYTHEUS__COMPLETE : 0;
+    birth->flags |= opened ? PYTHEUS__ELSEWHERE : 0;
     birth->flags |= family->had_removal ? PYTHEUS__REUSABLE : 0;
     birth->text.at = birth->local_text;
     birth->text.size = 0;
@@ -2907,7 +3661,7 @@ static pytheus__node *pytheus__birth_memory(const pytheus__birth *birth) {
     }
     node = (pytheus__node *)pytheus__arena_take(birth->family->registry, birth->size);
     node->family = birth->family;
-    node->size_class = birth->size_class;
+    node->size_class = (uint16_t)birth->size_class;
     return node;
 }
 
@@ -2930,6 +3684,27 @@ static bool pytheus__birth_reserve(const pytheus__birth *birth) {
     return pytheus__arena_reserve(family->registry, size);
 }
 
+/* Cells in the node begin as 0. How many are inside a backend's cells goes on from life to life:
+   somebody may be about to leave who came too late. */
+static void pytheus__fill_area(pytheus__node *node, const pytheus__opened *opened, uint64_t mask) {
+    const pytheus__family *family = node->family;
+    size_t i;
+    for (i = 0; !family->store && i < family->num_cells; i++) {
+        PYTHEUS__STORE_RELEASE(&pytheus__cells(node)[i], mask);
+    }
+    if (!opened) {
+        return;
+    }
+    (void)PYTHEUS__CLEAR_BITS(&pytheus__cells(node)[PYTHEUS__INSIDE], PYTHEUS__CLOSED);
+    if (pytheus__has_words(family->store)) {
+        pytheus__put_words(node, &opened->words);
+        return;
+    }
+    for (i = 0; i < pytheus__num_values(family); i++) {
+        PYTHEUS__STORE_RELEASE(&pytheus__backend_cells(node)[i], opened->cells[i]);
+    }
+}
+
 /* Makes the node, in all places that were reserved for it. */
 static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
     pytheus__family *family = birth->family;
@@ -2937,16 +3712,13 @@ static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
     pytheus__node *node = pytheus__birth_memory(birth);
     uint64_t serial = PYTHEUS__ADD(&pytheus__last_serial, 1) + 1;
     uint64_t generation = pytheus__spread(serial) << PYTHEUS__FLAGS_SIZE | birth->flags;
-    uint64_t empty = birth->flags & PYTHEUS__REUSABLE ? generation : 0;
-    size_t i;
-    for (i = 0; i < family->num_cells; i++) {
-        PYTHEUS__STORE_RELEASE(&pytheus__cells(node)[i], empty);
-    }
+    pytheus__fill_area(node, birth->opened, pytheus__mask(generation));
     PYTHEUS__STORE_RELEASE(&node->key_words, (uint32_t)key->num_words);
     pytheus__store_words(pytheus__key_of(node), key->words, key->num_words * 8);
     pytheus__store_words((pytheus__word *)(void *)pytheus__text_of(node), birth->text.at,
                          birth->text.size);
     node->text_size = (uint32_t)birth->text.size;
+    node->is_reusable = (birth->flags & PYTHEUS__REUSABLE) != 0;
     node->hash = key->hash;
     node->link.serial = serial;
     node->place = (uint32_t)stbds_arrlenu(family->nodes);
@@ -2961,10 +3733,10 @@ static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
 
 /* The new node; NULL: no memory, nothing has changed. */
 static pytheus__node *pytheus__node_new(pytheus__family *family, const pytheus__key *key,
-                                        uint64_t flags) {
+                                        uint64_t flags, const pytheus__opened *opened) {
     pytheus__birth birth;
     pytheus__node *node = NULL;
-    if (!pytheus__birth_plan(&birth, family, key, flags)) {
+    if (!pytheus__birth_plan(&birth, family, key, flags, opened)) {
         return NULL;
     }
     if (pytheus__birth_reserve(&birth)) {
@@ -2977,10 +3749,6 @@ static pytheus__node *pytheus__node_new(pytheus__family *family, const pytheus__
 /* A series that exists from the start: it is never removed. */
 static bool pytheus__is_permanent(const pytheus__node *node) {
     return node == node->family->root;
-}
-
-static uint64_t pytheus__mask(uint64_t generation) {
-    return generation & PYTHEUS__REUSABLE ? generation : 0;
 }
 
 /* Zero with the other sign if it was zero already: a set that has read a counter's other cell
@@ -3006,19 +3774,60 @@ static void pytheus__zero_cells(pytheus__node *node) {
     }
 }
 
+/* Where a series is in the list of functions, or would be. */
+static size_t pytheus__function_place(const pytheus__family *family, uint64_t serial) {
+    size_t low = 0, high = stbds_arrlenu(family->functions);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (family->functions[middle].serial < serial) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* NULL: the series has none. */
+static pytheus__function *pytheus__function_of(const pytheus__family *family, uint64_t serial) {
+    size_t place = family->num_functions ? pytheus__function_place(family, serial) : 0;
+    if (place < family->num_functions && family->functions[place].serial == serial) {
+        return &family->functions[place];
+    }
+    return NULL;
+}
+
+static void pytheus__forget_function(pytheus__family *family, uint64_t serial) {
+    const pytheus__function *function = pytheus__function_of(family, serial);
+    if (function) {
+        stbds_arrdel(family->functions, (size_t)(function - family->functions));
+        PYTHEUS__STORE(&family->num_functions, family->num_functions - 1);
+    }
+}
+
+/* What a removal leaves to be done without the lock. */
+typedef struct pytheus__removal {
+    pytheus__node *ended; /* by link.next_free: nodes whose cells are a backend's */
+    pytheus__node *root;  /* not NULL: to be set to 0 there */
+} pytheus__removal;
+
 /* Ends a node's life. One that was made before the family's first removal may still be added to
    by a thread that has already compared its generation, so it is never used again. */
-static void pytheus__kill(pytheus__node *node) {
+static void pytheus__kill(pytheus__node *node, pytheus__removal *removal) {
     pytheus__family *family = node->family;
     uint64_t generation = node->generation;
     family->had_removal = true;
     pytheus__index_remove(family, node);
+    pytheus__forget_function(family, node->link.serial);
     PYTHEUS__STORE_RELEASE(&node->generation, 0);
     family->nodes[node->place] = NULL;
     family->num_removed++;
     family->overflow = node == family->overflow ? NULL : family->overflow;
     family->num_views -= generation & PYTHEUS__OVERFLOW ? 0 : 1;
-    if (generation & PYTHEUS__REUSABLE) {
+    if (generation & PYTHEUS__ELSEWHERE) {
+        node->link.next_free = removal->ended;
+        removal->ended = node;
+    } else if (generation & PYTHEUS__REUSABLE) {
         node->link.next_free = family->free_nodes[node->size_class];
         family->free_nodes[node->size_class] = node;
     }
@@ -3054,21 +3863,27 @@ static bool pytheus__is_below(pytheus__node *node, const char *const *values) {
     return true;
 }
 
-static void pytheus__remove_node(pytheus__node *node) {
-    if (pytheus__is_permanent(node)) {
+static void pytheus__remove_node(pytheus__node *node, pytheus__removal *removal) {
+    if (!pytheus__is_permanent(node)) {
+        pytheus__kill(node, removal);
+        return;
+    }
+    pytheus__forget_function(node->family, node->link.serial);
+    if (node->generation & PYTHEUS__ELSEWHERE) {
+        removal->root = node;
+    } else if (node->generation & PYTHEUS__COMPLETE) {
         pytheus__zero_cells(node);
-    } else {
-        pytheus__kill(node);
     }
 }
 
 /* Removes what has these labels: everything when none is named. */
-static void pytheus__remove_below(pytheus__family *family, const char *const *values) {
+static void pytheus__remove_below(pytheus__family *family, const char *const *values,
+                                  pytheus__removal *removal) {
     size_t i, n = stbds_arrlenu(family->nodes);
     for (i = 0; i < n; i++) {
         pytheus__node *node = family->nodes[i];
         if (node && pytheus__is_below(node, values)) {
-            pytheus__remove_node(node);
+            pytheus__remove_node(node, removal);
         }
     }
     pytheus__compact(family);
@@ -3090,12 +3905,12 @@ static void pytheus__list_labels(const pytheus__family *family, char *out, size_
 static pytheus_err pytheus__label_error(const pytheus__family *family, const char *name) {
     char names[160];
     if (!family->num_labels) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: no label \"%.100s\" (has none)",
-                             family->name.text, name);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: no label \"%.100s\" (has none)",
+                            family->name.text, name);
     }
     pytheus__list_labels(family, names, sizeof names);
-    return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: no label \"%.100s\" (has: %s)",
-                         family->name.text, name, names);
+    return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: no label \"%.100s\" (has: %s)",
+                        family->name.text, name, names);
 }
 
 /* Why an operation on the view was refused. */
@@ -3104,21 +3919,20 @@ static pytheus_err pytheus__refusal(pytheus_view view, pytheus_type type) {
     char names[160];
     pytheus__family *family;
     if (!view.node) {
-        return pytheus__fail(PYTHEUS_ERR_NOTHING,
-                             "nothing handle: the metric or view was not made");
+        return pytheus_fail(PYTHEUS_ERR_NOTHING, "nothing handle: the metric or view was not made");
     }
     family = view.node->family;
     if (pytheus__type_of(view) != type) {
-        return pytheus__fail(PYTHEUS_ERR_TYPE, "%.100s: not a %s but a %s", family->name.text,
-                             types[type], types[family->type]);
+        return pytheus_fail(PYTHEUS_ERR_TYPE, "%.100s: not a %s but a %s", family->name.text,
+                            types[type], types[family->type]);
     }
-    if (!pytheus__is_alive(view)) {
-        return pytheus__fail(PYTHEUS_ERR_REMOVED, "%.100s: the series was removed",
-                             family->name.text);
+    if (!pytheus__is_alive(view) || !pytheus__is_there(view)) {
+        return pytheus_fail(PYTHEUS_ERR_REMOVED, "%.100s: the series was removed",
+                            family->name.text);
     }
     pytheus__list_labels(family, names, sizeof names);
-    return pytheus__fail(PYTHEUS_ERR_UNOBSERVABLE, "%.100s: labels are missing (has: %s)",
-                         family->name.text, names);
+    return pytheus_fail(PYTHEUS_ERR_UNOBSERVABLE, "%.100s: labels are missing (has: %s)",
+                        family->name.text, names);
 }
 
 static pytheus_err pytheus__refuse(pytheus_view view, pytheus_type type) {
@@ -3142,15 +3956,15 @@ static pytheus_err pytheus__set_labels(const pytheus__family *family, const char
                                        const char *const *pairs, size_t num_strings) {
     size_t i;
     if (num_strings % 2 || (num_strings && !pairs)) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: labels come in name, value pairs",
-                             family->name.text);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: labels come in name, value pairs",
+                            family->name.text);
     }
     for (i = 0; i < num_strings; i += 2) {
         size_t place;
         if (!pairs[i] || !pairs[i + 1]) {
-            return pytheus__fail(
-                PYTHEUS_ERR_LABEL, "%.100s: NULL as the %s%.100s", family->name.text,
-                pairs[i] ? "value of label " : "name of a label", pairs[i] ? pairs[i] : "");
+            return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: NULL as the %s%.100s",
+                                family->name.text, pairs[i] ? "value of label " : "name of a label",
+                                pairs[i] ? pairs[i] : "");
         }
         place = pytheus__label_place(family, pairs[i], i / 2);
         if (place == family->num_labels) {
@@ -3184,42 +3998,65 @@ static pytheus_err pytheus__own_labels(pytheus_view view, pytheus__key *copy, co
     return PYTHEUS_OK;
 }
 
-/* The overflow series, made when it is first needed; NULL: no memory. */
-static pytheus__node *pytheus__overflow_node(pytheus__family *family) {
+static void pytheus__overflow_key(pytheus__family *family, pytheus__key *key) {
     const char *values[PYTHEUS_MAX_LABELS];
-    pytheus__key key;
     size_t i;
-    if (family->overflow) {
-        return family->overflow;
-    }
     for (i = 0; i < family->num_labels; i++) {
         values[i] = "__overflow__";
     }
-    if (pytheus__key_pack(family, &key, values)) { /* 16 values fit the local words */
-        family->overflow = pytheus__find(family, &key).node;
-        if (!family->overflow) {
-            family->overflow = pytheus__node_new(family, &key, PYTHEUS__OVERFLOW);
-        }
-    }
-    return family->overflow;
+    (void)pytheus__key_pack(family, key, values); /* 16 values fit the local words */
 }
 
-/* Finds or makes the view, under the lock. */
-static pytheus_view pytheus__find_or_make(pytheus__family *family, const pytheus__key *key,
-                                          bool *overflowed) {
-    pytheus_view view = pytheus__find(family, key);
-    pytheus__node *node;
-    if (view.node) {
+/* What labels() asks for, and what it gets: beyond max_series, the overflow series. */
+typedef struct pytheus__wish {
+    const pytheus__key *key;
+    pytheus__key overflow_key;
+    bool overflowed;
+    bool no_memory;
+} pytheus__wish;
+
+static pytheus_view pytheus__find_or_plan(pytheus__family *family, pytheus__wish *wish) {
+    pytheus_view view = pytheus__find(family, wish->key);
+    if (view.node || wish->overflowed || family->num_views < family->max_series) {
         return view;
     }
-    *overflowed = family->num_views >= family->max_series;
-    if (*overflowed) {
-        node = pytheus__overflow_node(family);
-    } else {
-        node = pytheus__node_new(family, key, 0);
-        family->num_views += node ? 1 : 0;
+    wish->overflowed = true;
+    if (family->overflow) {
+        return pytheus__make_view(family->overflow, family->overflow->generation);
     }
-    return node ? pytheus__make_view(node, node->generation) : pytheus__nothing();
+    pytheus__overflow_key(family, &wish->overflow_key);
+    wish->key = &wish->overflow_key;
+    view = pytheus__find(family, wish->key);
+    family->overflow = view.node;
+    return view;
+}
+
+/* Finds or makes the view, under the lock. Nothing: there is no memory, or it takes what a backend
+   opens for its key. */
+static pytheus_view pytheus__find_or_make(pytheus__family *family, pytheus__wish *wish,
+                                          pytheus__opened *opened) {
+    pytheus_view view = pytheus__find_or_plan(family, wish);
+    bool is_elsewhere = family->store && wish->key->complete;
+    bool is_opened = opened && opened->key == wish->key;
+    pytheus__node *node;
+    if (view.node || is_elsewhere != is_opened) {
+        return view;
+    }
+    node = pytheus__node_new(family, wish->key, wish->overflowed ? PYTHEUS__OVERFLOW : 0,
+                             is_opened ? opened : NULL);
+    if (!node) {
+        wish->no_memory = true;
+        return view;
+    }
+    if (is_opened) {
+        opened->is_used = true;
+    }
+    if (wish->overflowed) {
+        family->overflow = node;
+    } else {
+        family->num_views++;
+    }
+    return pytheus__make_view(node, node->generation);
 }
 
 /* The bit beside those of the errors. */
@@ -3231,23 +4068,43 @@ static void pytheus__count_overflow(pytheus__family *family) {
         char sentence[PYTHEUS__SENTENCE_SIZE], limit[PYTHEUS__NUMBER_SIZE + 1];
         *pytheus__put_integer(limit, family->max_series) = '\0';
         memcpy(sentence, pytheus__sentence, sizeof sentence);
-        (void)pytheus__fail(PYTHEUS_ERR_LABEL,
-                            "%.100s: more than %s series: new labels go to its overflow series",
-                            family->name.text, limit);
+        (void)pytheus_fail(PYTHEUS_ERR_LABEL,
+                           "%.100s: more than %s series: new labels go to its overflow series",
+                           family->name.text, limit);
         pytheus__log(&family->registry->logger, PYTHEUS_ERR_LABEL, family->name.text);
         memcpy(pytheus__sentence, sentence, sizeof sentence);
     }
 }
 
+/* A backend opens a series while no lock is held: meanwhile another thread may make it, or take the
+   last room there was. */
 static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *key) {
     pytheus_view view;
-    bool overflowed = false;
-    pytheus__acquire(&family->registry->lock);
-    view = pytheus__find_or_make(family, key, &overflowed);
-    pytheus__release(&family->registry->lock);
+    pytheus__wish wish;
+    pytheus__opened opened = PYTHEUS__EMPTY;
+    pytheus_err err = PYTHEUS_OK;
+    bool is_opened = false;
+    wish.key = key;
+    wish.overflowed = wish.no_memory = false;
+    for (;;) {
+        pytheus__acquire(&family->registry->lock);
+        view = pytheus__find_or_make(family, &wish, is_opened ? &opened : NULL);
+        pytheus__release(&family->registry->lock);
+        if (is_opened) {
+            pytheus__opened_end(&opened);
+        }
+        if (view.node || wish.no_memory) {
+            break;
+        }
+        err = pytheus__open(family, wish.key, &opened);
+        if (err) {
+            break;
+        }
+        is_opened = true;
+    }
     if (!view.node) {
-        (void)pytheus__tell(family, pytheus__out_of_memory(family->name.text));
-    } else if (overflowed) {
+        (void)pytheus__tell(family, err ? err : pytheus__out_of_memory(family->name.text));
+    } else if (wish.overflowed) {
         pytheus__count_overflow(family);
     }
     return view;
@@ -3261,6 +4118,10 @@ static pytheus_view pytheus__view_of_values(pytheus__family *family, const char 
         return pytheus__nothing();
     }
     view = pytheus__find(family, &key);
+    if (view.node && view.generation & PYTHEUS__ELSEWHERE && !pytheus__is_there(view)) {
+        (void)pytheus_view_remove(view);
+        view = pytheus__nothing();
+    }
     if (!view.node) {
         view = pytheus__make(family, &key);
     }
@@ -3363,30 +4224,56 @@ PYTHEUS_API bool pytheus_view_equal(pytheus_view a, pytheus_view b) {
 }
 
 PYTHEUS_API bool pytheus_view_observable(pytheus_view view) {
-    return view.generation & PYTHEUS__COMPLETE && pytheus__is_alive(view);
+    return view.generation & PYTHEUS__COMPLETE && pytheus__is_alive(view) &&
+           pytheus__is_there(view);
 }
 
 /* Nothing is below a complete view, and everything is below one without labels. */
-static void pytheus__remove_view(pytheus_view view) {
+static void pytheus__remove_view(pytheus_view view, pytheus__removal *removal) {
     const char *values[PYTHEUS_MAX_LABELS] = {NULL};
     pytheus__family *family = view.node->family;
     if (view.generation & PYTHEUS__COMPLETE) {
-        pytheus__remove_node(view.node);
+        pytheus__remove_node(view.node, removal);
         pytheus__compact(family);
         return;
     }
     if (view.node != family->root) {
         pytheus__key_values(family, pytheus__key_of(view.node), values);
     }
-    pytheus__remove_below(family, values);
+    pytheus__remove_below(family, values, removal);
 }
 
-static void pytheus__clear_view(pytheus_view view) {
+static void pytheus__clear_view(pytheus_view view, pytheus__removal *removal) {
     const char *const values[PYTHEUS_MAX_LABELS] = {NULL};
-    pytheus__remove_below(view.node->family, values);
+    pytheus__remove_below(view.node->family, values, removal);
 }
 
-static pytheus_err pytheus__remove(pytheus_view view, void (*change)(pytheus_view view)) {
+static pytheus_err pytheus__zero_elsewhere(pytheus_view view); /* below */
+
+/* The rest of a removal, with the backend and without the lock. Returns the first error. */
+static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
+    pytheus_err err = PYTHEUS_OK;
+    while (removal->ended) {
+        pytheus__node *node = removal->ended;
+        removal->ended = node->link.next_free;
+        pytheus_err each = pytheus__remove_series(node);
+        each = each ? pytheus__tell(node->family, each) : each;
+        err = err ? err : each;
+        (void)PYTHEUS__SET_BITS(&pytheus__cells(node)[PYTHEUS__INSIDE], PYTHEUS__CLOSING);
+        pytheus__close_node(node);
+    }
+    if (removal->root) {
+        pytheus__node *root = removal->root;
+        pytheus_err each =
+            pytheus__zero_elsewhere(pytheus__make_view(root, PYTHEUS__LOAD(&root->generation)));
+        err = err ? err : each;
+    }
+    return err;
+}
+
+static pytheus_err pytheus__remove(pytheus_view view,
+                                   void (*change)(pytheus_view view, pytheus__removal *removal)) {
+    pytheus__removal removal = {NULL, NULL};
     bool alive;
     if (!view.node) {
         return pytheus__refuse(view, PYTHEUS_COUNTER);
@@ -3395,10 +4282,10 @@ static pytheus_err pytheus__remove(pytheus_view view, void (*change)(pytheus_vie
     pytheus__acquire(&registry->lock);
     alive = pytheus__is_alive(view);
     if (alive) {
-        change(view);
+        change(view, &removal);
     }
     pytheus__release(&registry->lock);
-    return alive ? PYTHEUS_OK : pytheus__refuse(view, pytheus__type_of(view));
+    return alive ? pytheus__end_removal(&removal) : pytheus__refuse(view, pytheus__type_of(view));
 }
 
 PYTHEUS_API pytheus_err pytheus_view_remove(pytheus_view view) {
@@ -3413,8 +4300,28 @@ PYTHEUS_API pytheus_err pytheus_view_clear(pytheus_view view) {
 
 static pytheus__lock pytheus__registries_lock = PYTHEUS__LOCK_INIT;
 static pytheus_registry *pytheus__registries;
-static pytheus_registry pytheus__default_registry = PYTHEUS__EMPTY;
-static uint32_t pytheus__default_is_ready;
+static pytheus_registry pytheus__own_default = PYTHEUS__EMPTY;
+static pytheus_registry *pytheus__chosen_default; /* NULL: our own */
+
+/* Our own default registry's backend is loaded at its first use; others who use it wait, because
+   what they define is to have that backend. Taken before all other locks. */
+static pytheus__lock pytheus__loading_lock = PYTHEUS__LOCK_INIT;
+static PYTHEUS__THREAD_LOCAL bool pytheus__is_loading;
+enum { PYTHEUS__NOT_SET_UP, PYTHEUS__NOT_LOADED, PYTHEUS__LOADED };
+static uint32_t pytheus__default_state;
+
+/* Nothing, in a thread that is loading: a backend may use the registry that it is loaded for. */
+static void pytheus__begin_loading(void) {
+    if (!pytheus__is_loading) {
+        pytheus__acquire(&pytheus__loading_lock);
+    }
+}
+
+static void pytheus__end_loading(void) {
+    if (!pytheus__is_loading) {
+        pytheus__release(&pytheus__loading_lock);
+    }
+}
 
 /* -- fork: all locks are taken around it, so that the child finds none held by a thread that it
    does not have -- */
@@ -3422,6 +4329,7 @@ static uint32_t pytheus__default_is_ready;
 #if !defined(_WIN32) && !defined(PYTHEUS_NO_THREADS)
 static void pytheus__before_fork(void) {
     pytheus_registry *registry;
+    pytheus__begin_loading();
     pytheus__acquire(&pytheus__registries_lock);
     for (registry = pytheus__registries; registry; registry = registry->next) {
         pytheus__acquire(&registry->lock);
@@ -3436,10 +4344,26 @@ static void pytheus__after_fork(void) {
         pytheus__release(&registry->lock);
     }
     pytheus__release(&pytheus__registries_lock);
+    pytheus__end_loading();
+}
+
+/* The child has only this thread, so nobody changes the lists. */
+static void pytheus__in_child(void) {
+    pytheus_registry *registry;
+    size_t i;
+    pytheus__after_fork();
+    for (registry = pytheus__registries; registry; registry = registry->next) {
+        for (i = 0; i < stbds_arrlenu(registry->stores); i++) {
+            const pytheus_backend *backend = &registry->stores[i]->backend;
+            if (backend->forked) {
+                backend->forked(backend->user);
+            }
+        }
+    }
 }
 
 static void pytheus__register_fork_handlers(void) {
-    (void)pthread_atfork(pytheus__before_fork, pytheus__after_fork, pytheus__after_fork);
+    (void)pthread_atfork(pytheus__before_fork, pytheus__after_fork, pytheus__in_child);
 }
 
 static void pytheus__prepare_for_fork(void) {
@@ -3490,26 +4414,6 @@ static void pytheus__registry_unlink(pytheus_registry *registry) {
     pytheus__release(&pytheus__registries_lock);
 }
 
-PYTHEUS_API pytheus_registry *pytheus_default(void) {
-    pytheus_registry *registry = &pytheus__default_registry;
-    if (!PYTHEUS__LOAD_ACQUIRE(&pytheus__default_is_ready)) {
-        pytheus_registry_desc plain = PYTHEUS__EMPTY;
-        pytheus__prepare_for_fork();
-        pytheus__acquire(&pytheus__registries_lock);
-        if (!PYTHEUS__LOAD(&pytheus__default_is_ready)) {
-            pytheus__registry_set_up(registry, &plain);
-            pytheus__registry_link(registry);
-            PYTHEUS__STORE_RELEASE(&pytheus__default_is_ready, (uint32_t)1);
-        }
-        pytheus__release(&pytheus__registries_lock);
-    }
-    return registry;
-}
-
-static pytheus_registry *pytheus__registry_or_default(pytheus_registry *registry) {
-    return registry ? registry : pytheus_default();
-}
-
 /* What begins with pytheus_ is the library's own. */
 static bool pytheus__is_reserved(const char *name) {
     return pytheus__starts_with(name, "pytheus_");
@@ -3520,78 +4424,294 @@ static bool pytheus__is_prefix(const char *prefix) {
            strcmp(prefix, "pytheus") != 0;
 }
 
-PYTHEUS_API pytheus_registry *pytheus_registry_new(const pytheus_registry_desc *desc) {
+/* -- backends in use -- */
+
+/* What a backend of cells lacks, or NULL. */
+static const char *pytheus__missing_function(const pytheus_backend *backend) {
+    return !backend->cell_open ? "cell_open"
+           : !backend->inc     ? "inc"
+           : !backend->set     ? "set"
+           : !backend->get     ? "get"
+                               : NULL;
+}
+
+static pytheus_err pytheus__check_backend(const pytheus_backend *backend) {
+    bool has_cells = backend->cell_open || backend->inc || backend->set || backend->get;
+    const char *missing = has_cells ? pytheus__missing_function(backend) : NULL;
+    if (!backend->name || !*backend->name) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "a backend needs a name");
+    }
+    if (has_cells && backend->words_open) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: a backend has cells or words, not both",
+                            backend->name);
+    }
+    return missing ? pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend has no %s",
+                                  backend->name, missing)
+                   : PYTHEUS_OK;
+}
+
+/* Whether values are in the nodes. */
+static bool pytheus__keeps_nothing(const pytheus_backend *backend) {
+    return !backend->cell_open && !backend->words_open;
+}
+
+/* NULL: no memory. */
+static pytheus__store *pytheus__store_new(pytheus_registry *registry,
+                                          const pytheus_backend *backend, const char *config) {
+    size_t name_size = strlen(backend->name) + 1, config_size = strlen(config) + 1;
+    size_t size = sizeof(pytheus__store) + name_size + config_size;
+    pytheus__store *store = (pytheus__store *)pytheus__resize(&registry->allocator, NULL, 0, size);
+    if (store) {
+        char *text = (char *)(store + 1);
+        memcpy(text, backend->name, name_size);
+        memcpy(text + name_size, config, config_size);
+        store->backend = *backend;
+        store->backend.name = text;
+        store->config = text + name_size;
+        store->size = size;
+        store->users = 1;
+    }
+    return store;
+}
+
+static void pytheus__store_end(pytheus_registry *registry, pytheus__store *store) {
+    if (store->backend.destroy) {
+        store->backend.destroy(store->backend.user);
+    }
+    pytheus__release_memory(&registry->allocator, store, store->size);
+}
+
+/* Counts one user less, and ends the store after the last. */
+static void pytheus__store_release(pytheus_registry *registry, pytheus__store *store) {
+    size_t i, users;
+    if (!store) {
+        return;
+    }
+    pytheus__acquire(&registry->lock);
+    users = --store->users;
+    for (i = 0; !users && i < stbds_arrlenu(registry->stores); i++) {
+        if (registry->stores[i] == store) {
+            stbds_arrdelswap(registry->stores, i);
+        }
+    }
+    pytheus__release(&registry->lock);
+    if (!users) {
+        pytheus__store_end(registry, store);
+    }
+}
+
+/* What there is without loading anything takes no memory. */
+static bool pytheus__is_plain(const pytheus_backend *backend, const char *config) {
+    return pytheus__keeps_nothing(backend) && !backend->destroy && !backend->flush &&
+           !backend->forked && strcmp(backend->name, "single") == 0 && strcmp(config, "{}") == 0;
+}
+
+/* Puts the store in the place of the current one; false: no memory, it is still the caller's. */
+static bool pytheus__change_store(pytheus_registry *registry, pytheus__store *store) {
+    pytheus__store *old;
+    void *stores = NULL;
+    pytheus__acquire(&registry->lock);
+    if (store) {
+        stores = pytheus__room_for_one(registry, registry->stores, sizeof *registry->stores);
+    }
+    if (stores) {
+        registry->stores = (pytheus__store **)stores;
+        stbds_arrput(registry->stores, store);
+    }
+    old = registry->store;
+    if (stores || !store) {
+        registry->store = store;
+    }
+    pytheus__release(&registry->lock);
+    if (store && !stores) {
+        return false;
+    }
+    pytheus__store_release(registry, old);
+    return true;
+}
+
+/* Makes the backend that of new metrics. On an error it is still the caller's. */
+static pytheus_err pytheus__registry_load(pytheus_registry *registry,
+                                          const pytheus_backend *backend, const char *config) {
+    pytheus_err err = pytheus__check_backend(backend);
+    pytheus__store *store = NULL;
+    if (err) {
+        return err;
+    }
+    if (!pytheus__is_plain(backend, config)) {
+        store = pytheus__store_new(registry, backend, config);
+        if (!store) {
+            return pytheus__out_of_memory(backend->name);
+        }
+    }
+    if (pytheus__change_store(registry, store)) {
+        return PYTHEUS_OK;
+    }
+    if (store) {
+        pytheus__release_memory(&registry->allocator, store, store->size);
+    }
+    return pytheus__out_of_memory(backend->name);
+}
+
+/* -- collectors in use -- */
+
+typedef struct pytheus__collecting {
+    pytheus_collector collector; /* its name stands behind this */
+    size_t size;                 /* of all */
+    size_t users;                /* the registry, and who is inside; guarded by its lock */
+    pytheus__word clashes;
+} pytheus__collecting;
+
+static void pytheus__collecting_end(pytheus_registry *registry, pytheus__collecting *collecting) {
+    if (collecting->collector.destroy) {
+        collecting->collector.destroy(collecting->collector.user);
+    }
+    pytheus__release_memory(&registry->allocator, collecting, collecting->size);
+}
+
+static void pytheus__collecting_release(pytheus_registry *registry,
+                                        pytheus__collecting *collecting) {
+    bool last;
+    pytheus__acquire(&registry->lock);
+    last = --collecting->users == 0;
+    pytheus__release(&registry->lock);
+    if (last) {
+        pytheus__collecting_end(registry, collecting);
+    }
+}
+
+/* -- the default registry -- */
+
+static void pytheus__set_up_default(void) {
     pytheus_registry_desc plain = PYTHEUS__EMPTY;
-    pytheus_registry model = PYTHEUS__EMPTY, *registry;
-    size_t prefix_size;
-    desc = desc ? desc : &plain;
-    pytheus__take_callbacks(&model, desc);
-    prefix_size = desc->prefix ? strlen(desc->prefix) : 0;
-    if (desc->prefix && !pytheus__is_prefix(desc->prefix)) {
-        (void)pytheus__fail(PYTHEUS_ERR_NAME, "\"%.100s\" can't be a registry's prefix",
-                            desc->prefix);
-        pytheus__log(&model.logger, PYTHEUS_ERR_NAME, "");
-        return NULL;
+    if (PYTHEUS__LOAD_ACQUIRE(&pytheus__default_state) != PYTHEUS__NOT_SET_UP) {
+        return;
     }
-    registry = (pytheus_registry *)pytheus__resize(&model.allocator, NULL, 0,
-                                                   sizeof *registry + prefix_size + 2);
-    if (!registry) {
-        (void)pytheus__out_of_memory("registry");
-        pytheus__log(&model.logger, PYTHEUS_ERR_NOMEM, "");
-        return NULL;
-    }
-    pytheus__registry_set_up(registry, desc);
-    char *prefix = (char *)(registry + 1);
-    memcpy(prefix, desc->prefix ? desc->prefix : "", prefix_size);
-    memcpy(prefix + prefix_size, "_", 2);
-    registry->prefix.text = prefix;
-    registry->prefix.size = prefix_size ? prefix_size + 1 : 0;
     pytheus__prepare_for_fork();
     pytheus__acquire(&pytheus__registries_lock);
-    pytheus__registry_link(registry);
+    if (PYTHEUS__LOAD(&pytheus__default_state) == PYTHEUS__NOT_SET_UP) {
+        pytheus__registry_set_up(&pytheus__own_default, &plain);
+        pytheus__registry_link(&pytheus__own_default);
+        PYTHEUS__STORE_RELEASE(&pytheus__default_state, (uint32_t)PYTHEUS__NOT_LOADED);
+    }
     pytheus__release(&pytheus__registries_lock);
-    return registry;
 }
 
-static void pytheus__free_containers(void *argument) {
-    pytheus_registry *registry = (pytheus_registry *)argument;
-    size_t i;
-    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
-        stbds_arrfree(registry->families[i]->nodes);
+static pytheus_err pytheus__load(pytheus_registry *registry, const char *class_name,
+                                 const char *config_json); /* below */
+static void pytheus__tell_registry(pytheus_registry *registry, pytheus_err err,
+                                   const char *name); /* below */
+
+/* Where the environment names what can't be loaded, that is told and values stay in the process;
+   only without memory is it tried again. */
+static void pytheus__load_default(void) {
+    pytheus_err err = PYTHEUS_OK;
+    if (pytheus__is_loading) {
+        return;
     }
-    stbds_arrfree(registry->families);
-    stbds_hmfree(registry->names);
-    stbds_hmfree(registry->told);
-    for (i = 0; i < stbds_arrlenu(registry->chunks); i++) {
-        pytheus__release_memory(&registry->allocator, registry->chunks[i].memory,
-                                registry->chunks[i].size);
+    pytheus__begin_loading();
+    pytheus__is_loading = true;
+    if (PYTHEUS__LOAD_ACQUIRE(&pytheus__default_state) != PYTHEUS__LOADED) {
+        err = pytheus__load(&pytheus__own_default, NULL, NULL);
+        if (err != PYTHEUS_ERR_NOMEM) {
+            PYTHEUS__STORE_RELEASE(&pytheus__default_state, (uint32_t)PYTHEUS__LOADED);
+        }
     }
-    stbds_arrfree(registry->chunks);
+    pytheus__is_loading = false;
+    pytheus__end_loading();
+    if (err) {
+        pytheus__tell_registry(&pytheus__own_default, err, "");
+    }
 }
 
-/* Back to a registry without metrics. */
-static void pytheus__registry_empty(pytheus_registry *registry) {
+PYTHEUS_API pytheus_registry *pytheus_default(void) {
+    pytheus_registry *chosen = PYTHEUS__LOAD_ACQUIRE(&pytheus__chosen_default);
+    if (chosen) {
+        return chosen;
+    }
+    if (!PYTHEUS__LIKELY(PYTHEUS__LOAD_ACQUIRE(&pytheus__default_state) == PYTHEUS__LOADED)) {
+        pytheus__set_up_default();
+        pytheus__load_default();
+    }
+    return &pytheus__own_default;
+}
+
+PYTHEUS_API void pytheus_set_default(pytheus_registry *registry) {
+    PYTHEUS__STORE_RELEASE(&pytheus__chosen_default,
+                           registry == &pytheus__own_default ? NULL : registry);
+}
+
+static pytheus_registry *pytheus__registry_or_default(pytheus_registry *registry) {
+    return registry ? registry : pytheus_default();
+}
+
+PYTHEUS_API pytheus_err pytheus_load_backend(const char *class_name, const char *config_json) {
+    pytheus_registry *registry = PYTHEUS__LOAD_ACQUIRE(&pytheus__chosen_default);
+    bool outermost = !pytheus__is_loading;
+    pytheus_err err;
+    pytheus__set_up_default();
+    registry = registry ? registry : &pytheus__own_default;
+    pytheus__begin_loading();
+    pytheus__is_loading = true;
+    err = pytheus__load(registry, class_name, config_json);
+    if (!err && registry == &pytheus__own_default) {
+        PYTHEUS__STORE_RELEASE(&pytheus__default_state, (uint32_t)PYTHEUS__LOADED);
+    }
+    pytheus__is_loading = !outermost;
+    pytheus__end_loading();
+    if (err) {
+        pytheus__tell_registry(registry, err, "");
+    }
+    return err;
+}
+
+PYTHEUS_API const char *pytheus_registry_backend(pytheus_registry *registry) {
+    const pytheus__store *store;
+    registry = pytheus__registry_or_default(registry);
     pytheus__acquire(&registry->lock);
-    (void)pytheus__try(registry, pytheus__free_containers, registry);
-    registry->arena = registry->arena_end = registry->spare = registry->spare_end = NULL;
-    registry->chunk_bytes = 0;
+    store = registry->store;
     pytheus__release(&registry->lock);
+    return store ? store->backend.name : "single";
 }
 
-PYTHEUS_API void pytheus_registry_free(pytheus_registry *registry) {
-    if (!registry) {
-        return;
+PYTHEUS_API const char *pytheus_registry_config(pytheus_registry *registry) {
+    const pytheus__store *store;
+    registry = pytheus__registry_or_default(registry);
+    pytheus__acquire(&registry->lock);
+    store = registry->store;
+    pytheus__release(&registry->lock);
+    return store ? store->config : "{}";
+}
+
+/* The i-th backend, which then has one user more; NULL: there are no more. */
+static pytheus__store *pytheus__store_at(pytheus_registry *registry, size_t i) {
+    pytheus__store *store = NULL;
+    pytheus__acquire(&registry->lock);
+    if (i < stbds_arrlenu(registry->stores)) {
+        store = registry->stores[i];
+        store->users++;
     }
-    if (registry == &pytheus__default_registry) {
-        pytheus__registry_empty(registry);
-        return;
+    pytheus__release(&registry->lock);
+    return store;
+}
+
+PYTHEUS_API pytheus_err pytheus_flush(pytheus_registry *registry) {
+    pytheus_err err = PYTHEUS_OK;
+    pytheus__store *store;
+    size_t i;
+    registry = pytheus__registry_or_default(registry);
+    for (i = 0; (store = pytheus__store_at(registry, i)) != NULL; i++) {
+        char before = pytheus__before_callback();
+        pytheus_err each =
+            store->backend.flush ? store->backend.flush(store->backend.user) : PYTHEUS_OK;
+        each = pytheus__after_callback(before, each, store->backend.name, "the flush failed");
+        if (each) {
+            pytheus__tell_registry(registry, each, store->backend.name);
+        }
+        err = err ? err : each;
+        pytheus__store_release(registry, store);
     }
-    pytheus__registry_unlink(registry);
-    pytheus__registry_empty(registry);
-    pytheus__lock_destroy(&registry->lock);
-    pytheus_allocator allocator = registry->allocator;
-    size_t prefix_size = registry->prefix.size ? registry->prefix.size - 1 : 0;
-    pytheus__release_memory(&allocator, registry, sizeof *registry + prefix_size + 2);
+    return err;
 }
 
 /* -- definitions -- */
@@ -3603,6 +4723,7 @@ static const double pytheus__standard_buckets[] = {.005, .01, .025, .05, .1, .25
 typedef struct pytheus__definition {
     const pytheus_desc *desc;
     pytheus_registry *registry;
+    pytheus__store *store;
     pytheus_type type;
     size_t num_labels;
     const char *defaults[PYTHEUS_MAX_LABELS]; /* by label; NULL: none */
@@ -3622,20 +4743,20 @@ static pytheus_err pytheus__check_name(const pytheus_desc *desc) {
     const char *name = pytheus__desc_name(desc);
     size_t size = strlen(name), unit_size = desc && desc->unit ? strlen(desc->unit) : 0;
     if (!pytheus__is_name(name, true)) {
-        return pytheus__fail(PYTHEUS_ERR_NAME, "\"%.100s\" is not a valid metric name", name);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "\"%.100s\" is not a valid metric name", name);
     }
     if (pytheus__is_reserved(name)) {
-        return pytheus__fail(PYTHEUS_ERR_NAME,
-                             "%.100s: names that begin with pytheus_ are reserved", name);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: names that begin with pytheus_ are reserved",
+                            name);
     }
     size = pytheus__without_total(name, size);
     if (!size) {
-        return pytheus__fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before _total", name);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before _total", name);
     }
     if (unit_size && (!pytheus__ends_with(name, size, desc->unit) || size < unit_size + 2 ||
                       name[size - unit_size - 1] != '_')) {
-        return pytheus__fail(PYTHEUS_ERR_NAME, "%.100s: the name does not end with its unit, _%s",
-                             name, desc->unit);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: the name does not end with its unit, _%s",
+                            name, desc->unit);
     }
     return PYTHEUS_OK;
 }
@@ -3655,15 +4776,15 @@ static pytheus_err pytheus__check_label(const pytheus__definition *definition, c
     bool taken = (definition->type == PYTHEUS_HISTOGRAM && strcmp(label, "le") == 0) ||
                  (definition->type == PYTHEUS_SUMMARY && strcmp(label, "quantile") == 0);
     if (!pytheus__is_name(label, false) || pytheus__starts_with(label, "__")) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: \"%.100s\" is not a valid label name",
-                             name, label);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: \"%.100s\" is not a valid label name", name,
+                            label);
     }
     if (taken) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: the label \"%.100s\" is the format's own",
-                             name, label);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: the label \"%.100s\" is the format's own",
+                            name, label);
     }
     if (pytheus__required_place(definition, label) < definition->num_labels) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: label \"%.100s\" twice", name, label);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: label \"%.100s\" twice", name, label);
     }
     return PYTHEUS_OK;
 }
@@ -3673,13 +4794,13 @@ static pytheus_err pytheus__check_default(pytheus__definition *definition,
     const char *name = definition->desc->name;
     size_t place = pytheus__required_place(definition, label->name);
     if (place == definition->num_labels) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL,
-                             "%.100s: a default for \"%.100s\", which is no label of it", name,
-                             label->name);
+        return pytheus_fail(PYTHEUS_ERR_LABEL,
+                            "%.100s: a default for \"%.100s\", which is no label of it", name,
+                            label->name);
     }
     if (!label->value || definition->defaults[place]) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: %s default for the label \"%.100s\"", name,
-                             label->value ? "a second" : "NULL as the", label->name);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: %s default for the label \"%.100s\"", name,
+                            label->value ? "a second" : "NULL as the", label->name);
     }
     definition->defaults[place] = label->value;
     return PYTHEUS_OK;
@@ -3706,15 +4827,15 @@ static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     const pytheus_desc *desc = definition->desc;
     size_t i, n = desc->num_buckets;
     if (definition->type != PYTHEUS_HISTOGRAM) {
-        return n ? pytheus__fail(PYTHEUS_ERR_BUCKETS, "%.100s: only a histogram has buckets",
-                                 desc->name)
+        return n ? pytheus_fail(PYTHEUS_ERR_BUCKETS, "%.100s: only a histogram has buckets",
+                                desc->name)
                  : PYTHEUS_OK;
     }
     if (n && !desc->buckets) {
-        return pytheus__fail(PYTHEUS_ERR_BUCKETS, "%.100s: buckets is NULL", desc->name);
+        return pytheus_fail(PYTHEUS_ERR_BUCKETS, "%.100s: buckets is NULL", desc->name);
     }
     if (n > PYTHEUS__MOST_BUCKETS) {
-        return pytheus__fail(PYTHEUS_ERR_BUCKETS, "%.100s: too many buckets", desc->name);
+        return pytheus_fail(PYTHEUS_ERR_BUCKETS, "%.100s: too many buckets", desc->name);
     }
     definition->bounds = n ? desc->buckets : pytheus__standard_buckets;
     n = n ? n : sizeof pytheus__standard_buckets / sizeof(double);
@@ -3725,7 +4846,7 @@ static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     for (i = 0; i < n; i++) {
         double bound = definition->bounds[i];
         if (!pytheus__is_finite(bound) || (i && !(definition->bounds[i - 1] < bound))) {
-            return pytheus__fail(
+            return pytheus_fail(
                 PYTHEUS_ERR_BUCKETS,
                 "%.100s: bucket bounds must be finite and each above the one before", desc->name);
         }
@@ -3733,12 +4854,23 @@ static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     return PYTHEUS_OK;
 }
 
+static pytheus_err pytheus__check_sharing(const pytheus__definition *definition) {
+    const pytheus_desc *desc = definition->desc;
+    if (desc->across != PYTHEUS_SHARED && definition->type != PYTHEUS_GAUGE) {
+        return pytheus_fail(PYTHEUS_ERR_TYPE, "%.100s: only a gauge has .across", desc->name);
+    }
+    if (!pytheus__is_amount(desc->expire_seconds)) {
+        return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: .expire_seconds is a time from 0 up",
+                            desc->name);
+    }
+    return PYTHEUS_OK;
+}
+
 static pytheus_err pytheus__check_definition(pytheus__definition *definition) {
     pytheus_err err = pytheus__check_name(definition->desc);
-    if (!err) {
-        err = pytheus__check_labels(definition);
-    }
-    return err ? err : pytheus__check_buckets(definition);
+    err = err ? err : pytheus__check_labels(definition);
+    err = err ? err : pytheus__check_buckets(definition);
+    return err ? err : pytheus__check_sharing(definition);
 }
 
 /* -- names: a family claims every sample name that it may write in any format. All in a registry
@@ -3796,7 +4928,7 @@ static bool pytheus__same_claim(const pytheus__claim *a, const pytheus__claim *b
 }
 
 static bool pytheus__family_claims(const pytheus__family *family, const pytheus__claim *claim) {
-    pytheus__claim own[PYTHEUS__MOST_CLAIMS];
+    pytheus__claim own[PYTHEUS__MOST_CLAIMS]; /* of which only the names are wanted */
     size_t i, n = pytheus__claims(family->registry->seed, family->type, family->metric, own);
     for (i = 0; i < n; i++) {
         if (pytheus__same_claim(&own[i], claim)) {
@@ -3830,9 +4962,17 @@ static pytheus__family *pytheus__claimant(pytheus_registry *registry, const pyth
     return NULL;
 }
 
+/* A metric that is put on a page, under an exposed name. */
+typedef struct pytheus__listing {
+    pytheus_registry *registry;
+    pytheus__family *family;
+    pytheus__piece name;
+} pytheus__listing;
+
 static void pytheus__put_names(void *argument) {
-    pytheus__family *family = (pytheus__family *)argument;
-    pytheus_registry *registry = family->registry;
+    const pytheus__listing *listing = (const pytheus__listing *)argument;
+    pytheus_registry *registry = listing->registry;
+    pytheus__family *family = listing->family;
     pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
     size_t i, n = pytheus__claims(registry->seed, family->type, family->metric, claims);
     if (!registry->names) {
@@ -3846,27 +4986,48 @@ static void pytheus__put_names(void *argument) {
     }
 }
 
-/* Undoes what pytheus__put_names did before memory ran out. */
-static void pytheus__take_names_back(pytheus__family *family) {
-    pytheus__name_entry *names = family->registry->names;
+static void pytheus__take_names_back(pytheus_registry *registry, const pytheus__family *family) {
     size_t i;
-    for (i = 0; i < stbds_hmlenu(names); i++) {
-        names[i].value = names[i].value == family ? NULL : names[i].value;
+    for (i = 0; i < stbds_hmlenu(registry->names); i++) {
+        if (registry->names[i].value == family) {
+            registry->names[i].value = NULL;
+        }
     }
+}
+
+/* Adds to the end of the page; false: no memory, nothing has changed. */
+static bool pytheus__list(pytheus__listing *listing) {
+    pytheus_registry *registry = listing->registry;
+    pytheus__entry entry;
+    void *entries = pytheus__room_for_one(registry, registry->entries, sizeof *registry->entries);
+    if (!entries) {
+        return false;
+    }
+    registry->entries = (pytheus__entry *)entries;
+    if (!pytheus__try(registry, pytheus__put_names, listing)) {
+        pytheus__take_names_back(registry, listing->family);
+        return false;
+    }
+    entry.serial = ++registry->last_entry;
+    entry.family = listing->family;
+    entry.name = listing->name;
+    entry.collecting = NULL;
+    stbds_arrput(registry->entries, entry);
+    return true;
 }
 
 /* -- families -- */
 
-/* Adds the help text, mended and escaped. */
-static void pytheus__add_help(pytheus__text *out, const char *help) {
-    while (*help) {
-        int step = pytheus__utf8_step((const unsigned char *)help);
+/* Adds the text, mended and escaped. */
+static void pytheus__add_readable(pytheus__text *out, const char *text, bool escape_quotes) {
+    while (*text) {
+        int step = pytheus__utf8_step((const unsigned char *)text);
         if (step > 0) {
-            pytheus__add_escaped(out, help, (size_t)step, false);
-            help += step;
+            pytheus__add_escaped(out, text, (size_t)step, escape_quotes);
+            text += step;
         } else {
             pytheus__add_string(out, "\xef\xbf\xbd");
-            help -= step;
+            text -= step;
         }
     }
 }
@@ -3882,20 +5043,20 @@ static pytheus__piece pytheus__end_piece(pytheus__text *out, size_t start, bool 
     return piece;
 }
 
-static void pytheus__write_header(pytheus__family *family, const char *help, pytheus__text *out) {
+/* The lines before the samples; help comes as it was given. */
+static void pytheus__add_header(pytheus__text *out, pytheus__piece name, pytheus_type type,
+                                const char *help) {
     static const char *const types[] = {"", " counter\n", " gauge\n", " histogram\n", " summary\n"};
-    size_t start = out->size;
-    if (help && *help) {
+    if (*help) {
         pytheus__add_string(out, "# HELP ");
-        pytheus__add(out, family->name.text, family->name.size);
+        pytheus__add(out, name.text, name.size);
         pytheus__add_string(out, " ");
-        pytheus__add_help(out, help);
+        pytheus__add_readable(out, help, false);
         pytheus__add_string(out, "\n");
     }
     pytheus__add_string(out, "# TYPE ");
-    pytheus__add(out, family->name.text, family->name.size);
-    pytheus__add_string(out, types[family->type]);
-    family->header = pytheus__end_piece(out, start, false);
+    pytheus__add(out, name.text, name.size);
+    pytheus__add_string(out, types[type]);
 }
 
 static void pytheus__write_label(pytheus__family *family, const pytheus__definition *definition,
@@ -3963,7 +5124,9 @@ static void pytheus__write_family(pytheus__family *family, const pytheus__defini
     if (out->at) {
         family->metric = family->name.text + definition->registry->prefix.size;
     }
-    pytheus__write_header(family, definition->desc->help, out);
+    start = out->size;
+    pytheus__add_mended(out, definition->desc->help ? definition->desc->help : "");
+    family->help = pytheus__end_piece(out, start, true);
     for (i = 0; i < definition->num_labels; i++) {
         pytheus__write_label(family, definition, i, out);
     }
@@ -3977,11 +5140,14 @@ static void pytheus__family_init(pytheus__family *family, const pytheus__definit
     family->num_labels = definition->num_labels;
     family->num_bounds = definition->num_bounds;
     family->max_series = max_series ? max_series : PYTHEUS_MAX_SERIES;
-    family->listed = !definition->desc->unregistered;
+    family->store = definition->store;
+    family->across = definition->desc->across;
+    family->expire_seconds = definition->desc->expire_seconds;
     family->num_cells = definition->type == PYTHEUS_COUNTER     ? 2
                         : definition->type == PYTHEUS_GAUGE     ? 1
                         : definition->type == PYTHEUS_HISTOGRAM ? definition->num_bounds + 2
                                                                 : 2;
+    family->area_words = pytheus__area_words(family);
 }
 
 static size_t pytheus__num_bucket_ends(const pytheus__definition *definition) {
@@ -4031,13 +5197,17 @@ static void pytheus__first_segment(pytheus__family *family) {
     pytheus__segments(directory)[0] = pytheus__segment_new(family, PYTHEUS__SMALLEST_SEGMENT, 0);
 }
 
-/* The metric itself: a view without labels of its own, or with defaults for all. */
-static pytheus__node *pytheus__root_new(pytheus__family *family) {
+static bool pytheus__root_key(pytheus__family *family, pytheus__key *key) {
     const char *values[PYTHEUS_MAX_LABELS] = {NULL};
+    return pytheus__key_pack(family, key, values);
+}
+
+/* The metric itself: a view without labels of its own, or with defaults for all. */
+static pytheus__node *pytheus__root_new(pytheus__family *family, const pytheus__opened *opened) {
     pytheus__node *root = NULL;
     pytheus__key key;
-    if (pytheus__key_pack(family, &key, values)) {
-        root = pytheus__node_new(family, &key, 0);
+    if (pytheus__root_key(family, &key)) {
+        root = pytheus__node_new(family, &key, 0, opened);
         pytheus__key_free(family->registry, &key);
     }
     return root;
@@ -4062,26 +5232,28 @@ static void pytheus__free_nodes(void *argument) {
 }
 
 /* Fills in a family whose memory is reserved; false: no memory. */
-static bool pytheus__family_build(pytheus__family *family, const pytheus__definition *definition) {
+static bool pytheus__family_build(pytheus__family *family, const pytheus__definition *definition,
+                                  const pytheus__opened *opened) {
+    pytheus__listing listing;
     pytheus__family_init(family, definition);
     (void)pytheus__family_layout(family, (char *)family, definition);
     if (family->num_labels) {
         pytheus__first_segment(family);
     }
-    family->root = pytheus__root_new(family);
-    if (family->root &&
-        (!family->listed || pytheus__try(family->registry, pytheus__put_names, family))) {
+    listing.registry = family->registry;
+    listing.family = family;
+    listing.name = family->name;
+    family->root = pytheus__root_new(family, opened);
+    if (family->root && (definition->desc->unregistered || pytheus__list(&listing))) {
         return true;
-    }
-    if (family->listed) {
-        pytheus__take_names_back(family);
     }
     (void)pytheus__try(family->registry, pytheus__free_nodes, family);
     return false;
 }
 
 /* NULL: no memory, nothing has changed. */
-static pytheus__family *pytheus__family_new(const pytheus__definition *definition) {
+static pytheus__family *pytheus__family_new(const pytheus__definition *definition,
+                                            const pytheus__opened *opened) {
     pytheus_registry *registry = definition->registry;
     pytheus__family draft, *family;
     pytheus__arena_mark mark;
@@ -4101,9 +5273,12 @@ static pytheus__family *pytheus__family_new(const pytheus__definition *definitio
     mark.at = registry->arena;
     mark.end = registry->arena_end;
     family = (pytheus__family *)pytheus__arena_take(registry, size);
-    if (!pytheus__family_build(family, definition)) {
+    if (!pytheus__family_build(family, definition, opened)) {
         pytheus__arena_rewind(registry, mark);
         return NULL;
+    }
+    if (family->store) {
+        family->store->users++;
     }
     stbds_arrput(registry->families, family);
     return family;
@@ -4165,24 +5340,102 @@ static pytheus__family *pytheus__rival(const pytheus__definition *definition) {
     return family;
 }
 
-/* Finds or makes the family, under the lock. */
-static pytheus_err pytheus__find_or_define(const pytheus__definition *definition,
-                                           pytheus__family **family) {
+/* Finds the family, under the lock. NULL without an error: it is to be made. */
+static pytheus_err pytheus__find_family(const pytheus__definition *definition,
+                                        pytheus__family **family) {
     const char *name = definition->desc->name;
     *family = definition->desc->unregistered ? NULL : pytheus__rival(definition);
-    if (!*family) {
-        *family = pytheus__family_new(definition);
-        return *family ? PYTHEUS_OK : pytheus__out_of_memory(name);
-    }
-    if (pytheus__same_definition(*family, definition)) {
+    if (!*family || pytheus__same_definition(*family, definition)) {
         return PYTHEUS_OK;
     }
     if (strcmp((*family)->metric, name) == 0) {
-        return pytheus__fail(PYTHEUS_ERR_DUPLICATE, "%.100s: already there, and defined otherwise",
-                             name);
+        return pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: already there, and defined otherwise",
+                            name);
     }
-    return pytheus__fail(PYTHEUS_ERR_DUPLICATE, "%.100s: its sample names collide with those of %s",
-                         name, (*family)->metric);
+    return pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: its sample names collide with those of %s",
+                        name, (*family)->metric);
+}
+
+/* Whether a backend keeps the series that the metric has from the start. */
+static bool pytheus__needs_opening(const pytheus__definition *definition) {
+    size_t i;
+    for (i = 0; i < definition->num_labels; i++) {
+        if (!definition->defaults[i]) {
+            return false;
+        }
+    }
+    return definition->store != NULL;
+}
+
+/* Finds or makes the family. NULL without an error: the backend must open its series first. */
+static pytheus_err pytheus__find_or_define(const pytheus__definition *definition,
+                                           pytheus__opened *opened, pytheus__family **family) {
+    pytheus_err err;
+    pytheus__acquire(&definition->registry->lock);
+    err = pytheus__find_family(definition, family);
+    if (!err && !*family && (opened || !pytheus__needs_opening(definition))) {
+        *family = pytheus__family_new(definition, opened);
+        err = *family ? PYTHEUS_OK : pytheus__out_of_memory(definition->desc->name);
+        if (*family && opened) {
+            opened->is_used = true;
+        }
+    }
+    pytheus__release(&definition->registry->lock);
+    return err;
+}
+
+/* Makes a family whose backend opens its first series, described by a draft of the family. */
+static pytheus_err pytheus__define_from(pytheus__family *draft,
+                                        const pytheus__definition *definition,
+                                        pytheus__family **family) {
+    pytheus__opened opened = PYTHEUS__EMPTY;
+    pytheus__key key;
+    pytheus_err err;
+    pytheus__family_init(draft, definition);
+    (void)pytheus__family_layout(draft, (char *)draft, definition);
+    if (!pytheus__root_key(draft, &key)) {
+        return pytheus__out_of_memory(definition->desc->name);
+    }
+    err = pytheus__open(draft, &key, &opened);
+    if (!err) {
+        err = pytheus__find_or_define(definition, &opened, family);
+        pytheus__opened_end(&opened);
+    }
+    pytheus__key_free(definition->registry, &key);
+    return err;
+}
+
+static pytheus_err pytheus__define_elsewhere(const pytheus__definition *definition,
+                                             pytheus__family **family) {
+    const pytheus_allocator *allocator = &definition->registry->allocator;
+    pytheus__family measure, *draft;
+    pytheus_err err;
+    memset(&measure, 0, sizeof measure);
+    pytheus__family_init(&measure, definition);
+    size_t size = pytheus__family_layout(&measure, NULL, definition);
+    draft = (pytheus__family *)pytheus__resize(allocator, NULL, 0, size);
+    if (!draft) {
+        return pytheus__out_of_memory(definition->desc->name);
+    }
+    memset((void *)draft, 0, size);
+    err = pytheus__define_from(draft, definition, family);
+    pytheus__release_memory(allocator, draft, size);
+    return err;
+}
+
+/* The backend of new metrics, with one user more; NULL: values are in the nodes. */
+static pytheus__store *pytheus__current_store(pytheus_registry *registry) {
+    pytheus__store *store;
+    pytheus__acquire(&registry->lock);
+    store = registry->store;
+    if (store && pytheus__keeps_nothing(&store->backend)) {
+        store = NULL;
+    }
+    if (store) {
+        store->users++;
+    }
+    pytheus__release(&registry->lock);
+    return store;
 }
 
 /* -- errors of which no family can remember that they were told: refused definitions, pages -- */
@@ -4226,6 +5479,23 @@ static void pytheus__tell_registry(pytheus_registry *registry, pytheus_err err, 
     }
 }
 
+static pytheus_err pytheus__define_in_registry(pytheus__definition *definition,
+                                               pytheus__family **family) {
+    pytheus_err err = pytheus__check_definition(definition);
+    if (err) {
+        return err;
+    }
+    if (!definition->desc->unregistered) {
+        definition->store = pytheus__current_store(definition->registry);
+    }
+    err = pytheus__find_or_define(definition, NULL, family);
+    if (!err && !*family) {
+        err = pytheus__define_elsewhere(definition, family);
+    }
+    pytheus__store_release(definition->registry, definition->store);
+    return err;
+}
+
 static pytheus_view pytheus__define(pytheus_type type, const pytheus_desc *desc) {
     pytheus__definition definition;
     pytheus__family *family = NULL;
@@ -4234,12 +5504,7 @@ static pytheus_view pytheus__define(pytheus_type type, const pytheus_desc *desc)
     definition.desc = desc;
     definition.type = type;
     definition.registry = pytheus__registry_or_default(desc ? desc->registry : NULL);
-    err = pytheus__check_definition(&definition);
-    if (!err) {
-        pytheus__acquire(&definition.registry->lock);
-        err = pytheus__find_or_define(&definition, &family);
-        pytheus__release(&definition.registry->lock);
-    }
+    err = pytheus__define_in_registry(&definition, &family);
     if (err) {
         pytheus__tell_registry(definition.registry, err, pytheus__desc_name(desc));
         return pytheus__nothing();
@@ -4258,6 +5523,200 @@ PYTHEUS__DEFINE_NEW(gauge, PYTHEUS_GAUGE)
 PYTHEUS__DEFINE_NEW(histogram, PYTHEUS_HISTOGRAM)
 PYTHEUS__DEFINE_NEW(summary, PYTHEUS_SUMMARY)
 #undef PYTHEUS__DEFINE_NEW
+
+/* -- registries of one's own -- */
+
+static void pytheus__free_containers(void *argument) {
+    pytheus_registry *registry = (pytheus_registry *)argument;
+    size_t i;
+    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
+        stbds_arrfree(registry->families[i]->nodes);
+        stbds_arrfree(registry->families[i]->functions);
+    }
+    stbds_arrfree(registry->families);
+    stbds_arrfree(registry->entries);
+    stbds_arrfree(registry->stores);
+    stbds_hmfree(registry->names);
+    stbds_hmfree(registry->told);
+    for (i = 0; i < stbds_arrlenu(registry->chunks); i++) {
+        pytheus__release_memory(&registry->allocator, registry->chunks[i].memory,
+                                registry->chunks[i].size);
+    }
+    stbds_arrfree(registry->chunks);
+}
+
+/* The registry, without a backend; NULL: no memory. */
+static pytheus_registry *pytheus__registry_make(const pytheus_registry_desc *desc,
+                                                const pytheus_allocator *allocator) {
+    size_t prefix_size = desc->prefix ? strlen(desc->prefix) : 0;
+    pytheus_registry *registry =
+        (pytheus_registry *)pytheus__resize(allocator, NULL, 0, sizeof *registry + prefix_size + 2);
+    if (registry) {
+        char *prefix = (char *)(registry + 1);
+        pytheus__registry_set_up(registry, desc);
+        memcpy(prefix, desc->prefix ? desc->prefix : "", prefix_size);
+        memcpy(prefix + prefix_size, "_", 2);
+        registry->prefix.text = prefix;
+        registry->prefix.size = prefix_size ? prefix_size + 1 : 0;
+    }
+    return registry;
+}
+
+static void pytheus__registry_unmake(pytheus_registry *registry) {
+    pytheus_allocator allocator = registry->allocator;
+    size_t prefix_size = registry->prefix.size ? registry->prefix.size - 1 : 0;
+    pytheus__lock_destroy(&registry->lock);
+    pytheus__release_memory(&allocator, registry, sizeof *registry + prefix_size + 2);
+}
+
+static pytheus_err pytheus__registry_try(const pytheus_registry_desc *desc,
+                                         const pytheus_allocator *allocator,
+                                         pytheus_registry **registry) {
+    pytheus_err err = PYTHEUS_OK;
+    if (desc->prefix && !pytheus__is_prefix(desc->prefix)) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "\"%.100s\" can't be a registry's prefix",
+                            desc->prefix);
+    }
+    *registry = pytheus__registry_make(desc, allocator);
+    if (!*registry) {
+        return pytheus__out_of_memory("registry");
+    }
+    if (desc->backend) {
+        err = pytheus__registry_load(*registry, desc->backend, "{}");
+    }
+    if (err) {
+        (void)pytheus__try(*registry, pytheus__free_containers, *registry);
+        pytheus__registry_unmake(*registry);
+        *registry = NULL;
+    }
+    return err;
+}
+
+PYTHEUS_API pytheus_registry *pytheus_registry_new(const pytheus_registry_desc *desc) {
+    pytheus_registry_desc plain = PYTHEUS__EMPTY;
+    pytheus_registry model = PYTHEUS__EMPTY, *registry = NULL;
+    pytheus_err err;
+    desc = desc ? desc : &plain;
+    pytheus__take_callbacks(&model, desc);
+    err = pytheus__registry_try(desc, &model.allocator, &registry);
+    if (err) {
+        pytheus__log(&model.logger, err, "");
+        return NULL;
+    }
+    pytheus__prepare_for_fork();
+    pytheus__acquire(&pytheus__registries_lock);
+    pytheus__registry_link(registry);
+    pytheus__release(&pytheus__registries_lock);
+    return registry;
+}
+
+/* Closes what the registry's backends opened. */
+static void pytheus__close_all_series(pytheus_registry *registry) {
+    size_t i, j;
+    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
+        const pytheus__family *family = registry->families[i];
+        for (j = 0; family->store && j < stbds_arrlenu(family->nodes); j++) {
+            pytheus__node *node = family->nodes[j];
+            if (node && node->generation & PYTHEUS__ELSEWHERE) {
+                pytheus__close_series(node);
+            }
+        }
+    }
+}
+
+/* Takes one collector from the page; NULL: there is none. */
+static pytheus__collecting *pytheus__take_collector(pytheus_registry *registry) {
+    pytheus__collecting *collecting = NULL;
+    size_t i;
+    pytheus__acquire(&registry->lock);
+    for (i = stbds_arrlenu(registry->entries); !collecting && i-- > 0;) {
+        collecting = registry->entries[i].collecting;
+        if (collecting) {
+            stbds_arrdel(registry->entries, i);
+        }
+    }
+    pytheus__release(&registry->lock);
+    return collecting;
+}
+
+static pytheus__store *pytheus__take_store(pytheus_registry *registry) {
+    pytheus__store *store = NULL;
+    pytheus__acquire(&registry->lock);
+    registry->store = NULL;
+    if (stbds_arrlenu(registry->stores)) {
+        store = stbds_arrpop(registry->stores);
+    }
+    pytheus__release(&registry->lock);
+    return store;
+}
+
+/* Ends what others gave to the registry, which nobody else uses any more; but these may, while they
+   end. */
+static void pytheus__end_callbacks(pytheus_registry *registry) {
+    pytheus__collecting *collecting;
+    pytheus__store *store;
+    while ((collecting = pytheus__take_collector(registry)) != NULL) {
+        pytheus__collecting_end(registry, collecting);
+    }
+    pytheus__close_all_series(registry);
+    while ((store = pytheus__take_store(registry)) != NULL) {
+        pytheus__store_end(registry, store);
+    }
+}
+
+static bool pytheus__is_theirs(const pytheus__family *family, const pytheus_registry *registry) {
+    return family && family->registry == registry;
+}
+
+/* Takes the metrics of one registry from the page of another. */
+static void pytheus__take_entries(pytheus_registry *from, const pytheus_registry *of) {
+    size_t i;
+    pytheus__acquire(&from->lock);
+    for (i = stbds_arrlenu(from->entries); i-- > 0;) {
+        if (pytheus__is_theirs(from->entries[i].family, of)) {
+            pytheus__take_names_back(from, from->entries[i].family);
+            stbds_arrdel(from->entries, i);
+        }
+    }
+    pytheus__release(&from->lock);
+}
+
+/* Back to a registry without metrics and backend. */
+static void pytheus__registry_empty(pytheus_registry *registry) {
+    pytheus_registry *other;
+    pytheus__acquire(&pytheus__registries_lock);
+    for (other = pytheus__registries; other; other = other->next) {
+        if (other != registry) {
+            pytheus__take_entries(other, registry);
+        }
+    }
+    pytheus__release(&pytheus__registries_lock);
+    pytheus__end_callbacks(registry);
+    pytheus__acquire(&registry->lock);
+    (void)pytheus__try(registry, pytheus__free_containers, registry);
+    registry->store = NULL;
+    registry->arena = registry->arena_end = registry->spare = registry->spare_end = NULL;
+    registry->chunk_bytes = 0;
+    pytheus__release(&registry->lock);
+}
+
+PYTHEUS_API void pytheus_registry_free(pytheus_registry *registry) {
+    pytheus_registry *chosen = registry;
+    if (!registry) {
+        return;
+    }
+    if (registry == &pytheus__own_default) {
+        pytheus__registry_empty(registry);
+        PYTHEUS__STORE_RELEASE(&pytheus__default_state, (uint32_t)PYTHEUS__NOT_LOADED);
+        return;
+    }
+    while (chosen == registry &&
+           !PYTHEUS__REPLACE(&pytheus__chosen_default, &chosen, (pytheus_registry *)NULL)) {
+    }
+    pytheus__registry_unlink(registry);
+    pytheus__registry_empty(registry);
+    pytheus__registry_unmake(registry);
+}
 
 /* -- buckets -- */
 
@@ -4320,12 +5779,1038 @@ PYTHEUS_API size_t pytheus_buckets_range(double *out, size_t n, double min, doub
     return pytheus__good_buckets(out, n);
 }
 
+/* ==== BACKENDS BY NAME ==== */
+
+/* -- sentences about a word that is not known -- */
+
+enum { PYTHEUS__LONGEST_WORD = 64, PYTHEUS__LIST_SIZE = 140 };
+
+typedef struct pytheus__guess {
+    const char *word;
+    const char *nearest; /* NULL: none of those that were compared is like it */
+    size_t distance;
+    char list[PYTHEUS__LIST_SIZE]; /* "host, port" */
+} pytheus__guess;
+
+static char pytheus__lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static size_t pytheus__least(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+static bool pytheus__same_letter(char a, char b) {
+    return pytheus__lower(a) == pytheus__lower(b);
+}
+
+/* How many letters are wrong, missing, too many, or have changed places with the next one. Both
+   words have at most PYTHEUS__LONGEST_WORD. */
+static size_t pytheus__distance(const char *a, const char *b) {
+    size_t rows[3][PYTHEUS__LONGEST_WORD + 1];
+    size_t i, j, a_size = strlen(a), b_size = strlen(b);
+    for (j = 0; j <= b_size; j++) {
+        rows[0][j] = j;
+    }
+    for (i = 1; i <= a_size; i++) {
+        size_t *row = rows[i % 3], *above = rows[(i + 2) % 3], *above_that = rows[(i + 1) % 3];
+        row[0] = i;
+        for (j = 1; j <= b_size; j++) {
+            row[j] = pytheus__least(row[j - 1], above[j]) + 1;
+            row[j] =
+                pytheus__least(row[j], above[j - 1] + !pytheus__same_letter(a[i - 1], b[j - 1]));
+            if (i > 1 && j > 1 && pytheus__same_letter(a[i - 1], b[j - 2]) &&
+                pytheus__same_letter(a[i - 2], b[j - 1])) {
+                row[j] = pytheus__least(row[j], above_that[j - 2] + 1);
+            }
+        }
+    }
+    return rows[a_size % 3][b_size];
+}
+
+static void pytheus__guess_begin(pytheus__guess *guess, const char *word) {
+    guess->word = word;
+    guess->nearest = NULL;
+    guess->distance = SIZE_MAX;
+    guess->list[0] = '\0';
+}
+
+/* Like: of three letters, two are right. */
+static void pytheus__guess_compare(pytheus__guess *guess, const char *known) {
+    size_t size = strlen(guess->word), known_size = strlen(known), distance;
+    size_t longer = size > known_size ? size : known_size;
+    if (longer > PYTHEUS__LONGEST_WORD) {
+        return;
+    }
+    distance = pytheus__distance(guess->word, known);
+    if (distance < guess->distance && 3 * distance <= longer + 1) {
+        guess->nearest = known;
+        guess->distance = distance;
+    }
+}
+
+static void pytheus__guess_list(pytheus__guess *guess, const char *known) {
+    size_t used = strlen(guess->list);
+    (void)snprintf(guess->list + used, sizeof guess->list - used, "%s%s", used ? ", " : "", known);
+}
+
+/* -- the configuration: what create() reads -- */
+
+enum {
+    PYTHEUS__MOST_CONFIG_BYTES = 1 << 20,
+    PYTHEUS__MOST_CONFIG_KEYS = 1000,
+    PYTHEUS__EXPONENT_ROOM = 16
+};
+
+typedef enum pytheus__json_type {
+    PYTHEUS__JSON_NULL,
+    PYTHEUS__JSON_BOOL,
+    PYTHEUS__JSON_NUMBER,
+    PYTHEUS__JSON_STRING
+} pytheus__json_type;
+
+typedef struct pytheus__config_pair {
+    const char *key;
+    const char *text; /* a string, a number as it was spelled, true, false, null */
+    double number;
+    pytheus__json_type type;
+    pytheus__json_type wanted; /* as what it was asked for, if that was wrong; otherwise null */
+    bool is_known;
+} pytheus__config_pair;
+
+/* What create() asked for. */
+typedef struct pytheus__questions {
+    char **keys; /* stb_ds array */
+    bool forgot; /* for lack of memory */
+} pytheus__questions;
+
+struct pytheus_config {
+    pytheus_registry *registry;  /* its allocator is used */
+    const char *reader;          /* the backend's name */
+    pytheus__config_pair *pairs; /* stb_ds array */
+    char *strings;               /* one block for all keys and texts */
+    size_t strings_size;
+    pytheus__questions *questions;
+};
+
+static void pytheus__config_begin(pytheus_config *config, pytheus__questions *questions,
+                                  pytheus_registry *registry, const char *reader) {
+    memset(config, 0, sizeof *config);
+    memset(questions, 0, sizeof *questions);
+    config->registry = registry;
+    config->reader = reader;
+    config->questions = questions;
+}
+
+static void pytheus__config_free_arrays(void *argument) {
+    pytheus_config *config = (pytheus_config *)argument;
+    stbds_arrfree(config->pairs);
+    stbds_arrfree(config->questions->keys);
+}
+
+static void pytheus__config_end(pytheus_config *config) {
+    const pytheus_allocator *allocator = &config->registry->allocator;
+    char **keys = config->questions->keys;
+    size_t i;
+    for (i = 0; i < stbds_arrlenu(keys); i++) {
+        pytheus__release_memory(allocator, keys[i], strlen(keys[i]) + 1);
+    }
+    pytheus__release_memory(allocator, config->strings, config->strings_size);
+    (void)pytheus__try(config->registry, pytheus__config_free_arrays, config);
+}
+
+static size_t pytheus__config_num_pairs(const pytheus_config *config) {
+    return stbds_arrlenu(config->pairs);
+}
+
+static pytheus__config_pair *pytheus__config_find(const pytheus_config *config, const char *key) {
+    size_t i;
+    for (i = 0; i < pytheus__config_num_pairs(config); i++) {
+        if (strcmp(config->pairs[i].key, key) == 0) {
+            return &config->pairs[i];
+        }
+    }
+    return NULL;
+}
+
+static bool pytheus__config_was_asked(const pytheus_config *config, const char *key) {
+    char **keys = config->questions->keys;
+    size_t i;
+    for (i = 0; i < stbds_arrlenu(keys); i++) {
+        if (strcmp(keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool pytheus__config_remember(const pytheus_config *config, const char *key) {
+    pytheus__questions *questions = config->questions;
+    size_t size = strlen(key) + 1;
+    void *keys = pytheus__room_for_one(config->registry, questions->keys, sizeof *questions->keys);
+    char *copy;
+    if (!keys) {
+        return false;
+    }
+    questions->keys = (char **)keys;
+    copy = (char *)pytheus__resize(&config->registry->allocator, NULL, 0, size);
+    if (!copy) {
+        return false;
+    }
+    memcpy(copy, key, size);
+    stbds_arrput(questions->keys, copy);
+    return true;
+}
+
+/* NULL: there is no such value. */
+static const pytheus__config_pair *pytheus__config_ask(const pytheus_config *config,
+                                                       const char *key, pytheus__json_type type) {
+    pytheus__config_pair *pair;
+    if (!config || !key) {
+        return NULL;
+    }
+    if (!pytheus__config_was_asked(config, key) && !pytheus__config_remember(config, key)) {
+        config->questions->forgot = true;
+    }
+    pair = pytheus__config_find(config, key);
+    if (!pair) {
+        return NULL;
+    }
+    pair->is_known = true;
+    if (pair->type != type && pair->type != PYTHEUS__JSON_NULL) {
+        pair->wanted = type;
+    }
+    return pair->type == type ? pair : NULL;
+}
+
+PYTHEUS_API const char *pytheus_config_string(const pytheus_config *config, const char *key,
+                                              const char *otherwise) {
+    const pytheus__config_pair *pair = pytheus__config_ask(config, key, PYTHEUS__JSON_STRING);
+    return pair ? pair->text : otherwise;
+}
+
+PYTHEUS_API double pytheus_config_number(const pytheus_config *config, const char *key,
+                                         double otherwise) {
+    const pytheus__config_pair *pair = pytheus__config_ask(config, key, PYTHEUS__JSON_NUMBER);
+    return pair ? pair->number : otherwise;
+}
+
+PYTHEUS_API bool pytheus_config_bool(const pytheus_config *config, const char *key,
+                                     bool otherwise) {
+    const pytheus__config_pair *pair = pytheus__config_ask(config, key, PYTHEUS__JSON_BOOL);
+    return pair ? pair->text[0] == 't' : otherwise;
+}
+
+static pytheus_err pytheus__config_wrong_type(const pytheus_config *config,
+                                              const pytheus__config_pair *pair) {
+    static const char *const types[] = {"null", "true or false", "a number", "a string"};
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "%.60s: \"%.100s\" must be %s, not %s", config->reader,
+                        pair->key, types[pair->wanted],
+                        pair->type == PYTHEUS__JSON_BOOL ? pair->text : types[pair->type]);
+}
+
+static pytheus_err pytheus__config_unknown_key(const pytheus_config *config, const char *key) {
+    char **keys = config->questions->keys;
+    pytheus__guess guess;
+    size_t i;
+    pytheus__guess_begin(&guess, key);
+    for (i = 0; i < stbds_arrlenu(keys); i++) {
+        pytheus__guess_compare(&guess, keys[i]);
+        pytheus__guess_list(&guess, keys[i]);
+    }
+    if (guess.nearest) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "%.60s: no key \"%.60s\" (nearest: \"%s\")",
+                            config->reader, key, guess.nearest);
+    }
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "%.60s: no key \"%.60s\" (has%s%s)", config->reader,
+                        key, stbds_arrlenu(keys) ? ": " : " none", guess.list);
+}
+
+PYTHEUS_API pytheus_err pytheus_config_check(const pytheus_config *config) {
+    size_t i;
+    if (config && config->questions->forgot) {
+        return pytheus__out_of_memory(config->reader);
+    }
+    for (i = 0; config && i < pytheus__config_num_pairs(config); i++) {
+        const pytheus__config_pair *pair = &config->pairs[i];
+        if (!pair->is_known) {
+            return pytheus__config_unknown_key(config, pair->key);
+        }
+        if (pair->wanted != PYTHEUS__JSON_NULL) {
+            return pytheus__config_wrong_type(config, pair);
+        }
+    }
+    return PYTHEUS_OK;
+}
+
+/* -- reading JSON: one flat object, exactly as RFC 8259 has it -- */
+
+typedef struct pytheus__json {
+    pytheus_config *config;
+    const char *source;          /* a path, or what else to call it in sentences */
+    const char *text, *at, *end; /* *end is NUL, and there may be others before */
+    char *out;                   /* the rest of config->strings: as no text is longer than it was
+                                    spelled, there is room for all */
+} pytheus__json;
+
+enum { PYTHEUS__SOURCE_SHOWN = 80 };
+
+/* The end of a long path says more than its beginning. */
+static const char *pytheus__config_source(const char *source) {
+    size_t size = strlen(source);
+    return size > PYTHEUS__SOURCE_SHOWN ? source + size - PYTHEUS__SOURCE_SHOWN : source;
+}
+
+/* Says what is wrong at that place. Columns are characters. */
+PYTHEUS__PRINTF(3, 4)
+static pytheus_err pytheus__json_refuse(const pytheus__json *in, const char *place,
+                                        const char *format, ...) {
+    char what[PYTHEUS__SENTENCE_SIZE];
+    unsigned long line = 1, column = 1;
+    const char *at;
+    va_list arguments;
+    for (at = in->text; at < place; at++) {
+        bool continues = ((unsigned char)*at & 0xc0) == 0x80;
+        column = *at == '\n' ? 1 : column + !continues;
+        line += *at == '\n';
+    }
+    va_start(arguments, format);
+    (void)vsnprintf(what, sizeof what, format, arguments);
+    va_end(arguments);
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "%s:%lu:%lu: %.140s",
+                        pytheus__config_source(in->source), line, column, what);
+}
+
+static void pytheus__json_skip_blanks(pytheus__json *in) {
+    while (*in->at == ' ' || *in->at == '\t' || *in->at == '\n' || *in->at == '\r') {
+        in->at++;
+    }
+}
+
+static bool pytheus__json_take(pytheus__json *in, const char *word) {
+    if (!pytheus__starts_with(in->at, word)) {
+        return false;
+    }
+    in->at += strlen(word);
+    return true;
+}
+
+static const char *pytheus__json_keep(pytheus__json *in, const char *bytes, size_t size) {
+    char *kept = in->out;
+    memcpy(kept, bytes, size);
+    kept[size] = '\0';
+    in->out += size + 1;
+    return kept;
+}
+
+/* What stands for the byte behind a backslash. */
+static const char pytheus__json_letters[] = "\"\\bfnrt/";
+static const char pytheus__json_bytes[] = "\"\\\b\f\n\r\t/";
+
+/* The number behind \u; negative: there is none. */
+static long pytheus__json_hex(const char *at) {
+    long v = 0;
+    int i;
+    for (i = 0; i < 4; i++) {
+        char c = pytheus__lower(at[i]);
+        if (!pytheus__is_digit(c) && (c < 'a' || c > 'f')) {
+            return -1;
+        }
+        v = v * 16 + (pytheus__is_digit(c) ? c - '0' : c - 'a' + 10);
+    }
+    return v;
+}
+
+static void pytheus__json_put_utf8(pytheus__json *in, long c) {
+    int following = c < 0x80 ? 0 : c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    static const int marks[] = {0, 0xc0, 0xe0, 0xf0};
+    *in->out++ = (char)(marks[following] | (int)(c >> 6 * following));
+    while (following--) {
+        *in->out++ = (char)(0x80 | (int)(c >> 6 * following & 0x3f));
+    }
+}
+
+static pytheus_err pytheus__json_unicode(pytheus__json *in) {
+    const char *place = in->at, *next = place + 6;
+    long low, c = pytheus__json_hex(place + 2);
+    if (c < 0) {
+        return pytheus__json_refuse(in, place, "four hexadecimal digits expected after \\u");
+    }
+    if (!c) {
+        return pytheus__json_refuse(in, place, "no string can hold \\u0000");
+    }
+    if (c >= 0xd800 && c < 0xe000) {
+        low = c < 0xdc00 && next[0] == '\\' && next[1] == 'u' ? pytheus__json_hex(next + 2) : -1;
+        if (low < 0xdc00 || low >= 0xe000) {
+            return pytheus__json_refuse(in, place, "\\u%04lx is half of a character", c);
+        }
+        c = 0x10000 + (c - 0xd800) * 0x400 + (low - 0xdc00);
+        next += 6;
+    }
+    in->at = next;
+    pytheus__json_put_utf8(in, c);
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__json_escape(pytheus__json *in) {
+    char letter = in->at[1];
+    const char *place = letter ? strchr(pytheus__json_letters, letter) : NULL;
+    if (letter == 'u') {
+        return pytheus__json_unicode(in);
+    }
+    if (!place) {
+        return pytheus__json_refuse(in, in->at, "one of \"\\/bfnrtu expected after the backslash");
+    }
+    *in->out++ = pytheus__json_bytes[place - pytheus__json_letters];
+    in->at += 2;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__json_character(pytheus__json *in) {
+    const unsigned char *c = (const unsigned char *)in->at;
+    int step = pytheus__utf8_step(c);
+    if (*c == '\\') {
+        return pytheus__json_escape(in);
+    }
+    if (*c < 0x20) {
+        return pytheus__json_refuse(in, in->at, "in a string this byte is written \\u%04x", *c);
+    }
+    if (step < 0) {
+        return pytheus__json_refuse(in, in->at, "this is not UTF-8");
+    }
+    memcpy(in->out, in->at, (size_t)step);
+    in->out += step;
+    in->at += step;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__json_string(pytheus__json *in, const char **string) {
+    const char *quote = in->at++;
+    *string = in->out;
+    while (in->at < in->end && *in->at != '"') {
+        pytheus_err err = pytheus__json_character(in);
+        if (err) {
+            return err;
+        }
+    }
+    if (in->at == in->end) {
+        return pytheus__json_refuse(in, quote, "the string does not end");
+    }
+    in->at++;
+    *in->out++ = '\0';
+    return PYTHEUS_OK;
+}
+
+typedef struct pytheus__json_parts {
+    const char *start;
+    const char *point;    /* behind the integer, whether there is a point or not */
+    const char *exponent; /* behind the fraction, likewise */
+} pytheus__json_parts;
+
+static pytheus_err pytheus__json_skip_digits(pytheus__json *in, const char *where) {
+    if (!pytheus__is_digit(*in->at)) {
+        return pytheus__json_refuse(in, in->at, "a digit expected %s", where);
+    }
+    while (pytheus__is_digit(*in->at)) {
+        in->at++;
+    }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__json_scan_number(pytheus__json *in, pytheus__json_parts *parts) {
+    pytheus_err err;
+    parts->start = parts->point = parts->exponent = in->at;
+    in->at += *in->at == '-';
+    if (*in->at == '0' && pytheus__is_digit(in->at[1])) {
+        return pytheus__json_refuse(in, in->at, "a number has no 0 in front");
+    }
+    err = pytheus__json_skip_digits(in, "after the '-'");
+    parts->point = parts->exponent = in->at;
+    if (!err && *in->at == '.') {
+        in->at++;
+        err = pytheus__json_skip_digits(in, "after the '.'");
+        parts->exponent = in->at;
+    }
+    if (!err && pytheus__lower(*in->at) == 'e') {
+        in->at++;
+        in->at += *in->at == '+' || *in->at == '-';
+        err = pytheus__json_skip_digits(in, "in the exponent");
+    }
+    return err;
+}
+
+/* Far more than any number has, yet nothing that is added to it can overflow. */
+enum { PYTHEUS__MOST_EXPONENT = 10000000 };
+
+static long pytheus__json_exponent(const char *e) {
+    bool is_negative = e[0] && e[1] == '-';
+    long v = 0;
+    if (pytheus__lower(*e) != 'e') {
+        return 0;
+    }
+    for (e += is_negative || e[1] == '+' ? 2 : 1; pytheus__is_digit(*e); e++) {
+        v = v < PYTHEUS__MOST_EXPONENT ? v * 10 + (*e - '0') : v;
+    }
+    return is_negative ? -v : v;
+}
+
+/* strtod wants the point of the locale, which may change meanwhile, but it needs none: 12.5e3 is
+   125e2. False: too large. */
+static bool pytheus__json_value(const pytheus__json_parts *parts, char *out, double *value) {
+    size_t integer = (size_t)(parts->point - parts->start);
+    size_t fraction = (size_t)(parts->exponent - parts->point);
+    long exponent = pytheus__json_exponent(parts->exponent);
+    memcpy(out, parts->start, integer);
+    if (fraction) {
+        fraction--;
+        memcpy(out + integer, parts->point + 1, fraction);
+    }
+    (void)snprintf(out + integer + fraction, PYTHEUS__EXPONENT_ROOM, "e%ld",
+                   exponent - (long)fraction);
+    errno = 0;
+    *value = strtod(out, NULL);
+    return errno != ERANGE || (*value < 1 && *value > -1);
+}
+
+static pytheus_err pytheus__json_number(pytheus__json *in, pytheus__config_pair *pair) {
+    pytheus__json_parts parts;
+    pytheus_err err = pytheus__json_scan_number(in, &parts);
+    if (err) {
+        return err;
+    }
+    if (!pytheus__json_value(&parts, in->out, &pair->number)) {
+        return pytheus__json_refuse(in, parts.start, "the number is too large");
+    }
+    pair->type = PYTHEUS__JSON_NUMBER;
+    pair->text = pytheus__json_keep(in, parts.start, (size_t)(in->at - parts.start));
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__json_word(pytheus__json *in, pytheus__config_pair *pair) {
+    static const char *const words[] = {"true", "false", "null"};
+    size_t i;
+    for (i = 0; i < 3; i++) {
+        if (pytheus__json_take(in, words[i])) {
+            pair->type = i < 2 ? PYTHEUS__JSON_BOOL : PYTHEUS__JSON_NULL;
+            pair->text = words[i];
+            return PYTHEUS_OK;
+        }
+    }
+    return pytheus__json_refuse(
+        in, in->at, "\"%.60s\": values are strings, numbers, true, false or null", pair->key);
+}
+
+static pytheus_err pytheus__json_any_value(pytheus__json *in, pytheus__config_pair *pair) {
+    if (*in->at == '"') {
+        pair->type = PYTHEUS__JSON_STRING;
+        return pytheus__json_string(in, &pair->text);
+    }
+    if (*in->at == '-' || pytheus__is_digit(*in->at)) {
+        return pytheus__json_number(in, pair);
+    }
+    return pytheus__json_word(in, pair);
+}
+
+static pytheus_err pytheus__json_key(pytheus__json *in, const char **key) {
+    const char *place = in->at;
+    pytheus_err err;
+    if (*place != '"') {
+        return pytheus__json_refuse(in, place, "a key in double quotes expected");
+    }
+    err = pytheus__json_string(in, key);
+    if (!err && pytheus__config_find(in->config, *key)) {
+        return pytheus__json_refuse(in, place, "the key \"%.60s\" is there already", *key);
+    }
+    if (!err && pytheus__config_num_pairs(in->config) == PYTHEUS__MOST_CONFIG_KEYS) {
+        return pytheus__json_refuse(in, place, "more than %d keys", PYTHEUS__MOST_CONFIG_KEYS);
+    }
+    return err;
+}
+
+static pytheus_err pytheus__json_colon(pytheus__json *in, const char *key) {
+    pytheus__json_skip_blanks(in);
+    if (!pytheus__json_take(in, ":")) {
+        return pytheus__json_refuse(in, in->at, "':' expected after the key \"%.60s\"", key);
+    }
+    pytheus__json_skip_blanks(in);
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__json_pair(pytheus__json *in) {
+    pytheus_config *config = in->config;
+    void *pairs = pytheus__room_for_one(config->registry, config->pairs, sizeof *config->pairs);
+    pytheus__config_pair pair;
+    pytheus_err err;
+    if (!pairs) {
+        return pytheus__out_of_memory(config->reader);
+    }
+    config->pairs = (pytheus__config_pair *)pairs;
+    memset(&pair, 0, sizeof pair);
+    pytheus__json_skip_blanks(in);
+    err = pytheus__json_key(in, &pair.key);
+    err = err ? err : pytheus__json_colon(in, pair.key);
+    err = err ? err : pytheus__json_any_value(in, &pair);
+    if (!err) {
+        stbds_arrput(config->pairs, pair);
+        pytheus__json_skip_blanks(in);
+    }
+    return err;
+}
+
+/* Behind the opening brace. */
+static pytheus_err pytheus__json_pairs(pytheus__json *in) {
+    pytheus_err err;
+    pytheus__json_skip_blanks(in);
+    if (pytheus__json_take(in, "}")) {
+        return PYTHEUS_OK;
+    }
+    do {
+        err = pytheus__json_pair(in);
+    } while (!err && pytheus__json_take(in, ","));
+    if (!err && !pytheus__json_take(in, "}")) {
+        return pytheus__json_refuse(
+            in, in->at, "',' or '}' expected after the value of \"%.60s\"",
+            in->config->pairs[pytheus__config_num_pairs(in->config) - 1].key);
+    }
+    return err;
+}
+
+static pytheus_err pytheus__json_object(pytheus__json *in) {
+    pytheus_err err;
+    if (pytheus__starts_with(in->at, "\xef\xbb\xbf")) {
+        return pytheus__json_refuse(in, in->at, "a byte order mark, which JSON has not");
+    }
+    pytheus__json_skip_blanks(in);
+    if (!pytheus__json_take(in, "{")) {
+        return pytheus__json_refuse(in, in->at, "'{' expected");
+    }
+    err = pytheus__json_pairs(in);
+    pytheus__json_skip_blanks(in);
+    if (!err && in->at < in->end) {
+        return pytheus__json_refuse(in, in->at, "nothing expected after the '}'");
+    }
+    return err;
+}
+
+/* text[size] is NUL. */
+static pytheus_err pytheus__config_read(pytheus_config *config, const char *source,
+                                        const char *text, size_t size) {
+    pytheus__json in;
+    if (size > PYTHEUS__MOST_CONFIG_BYTES) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "%s: more than 1 MB",
+                            pytheus__config_source(source));
+    }
+    config->strings_size = size + PYTHEUS__EXPONENT_ROOM;
+    config->strings =
+        (char *)pytheus__resize(&config->registry->allocator, NULL, 0, config->strings_size);
+    if (!config->strings) {
+        return pytheus__out_of_memory(config->reader);
+    }
+    in.config = config;
+    in.source = source;
+    in.text = in.at = text;
+    in.end = text + size;
+    in.out = config->strings;
+    return pytheus__json_object(&in);
+}
+
+/* -- writing it, as Python's json.dumps would -- */
+
+static void pytheus__json_add_string(pytheus__text *out, const char *string) {
+    char escape[8];
+    pytheus__add(out, "\"", 1);
+    for (; *string; string++) {
+        const char *place = *string == '/' ? NULL : strchr(pytheus__json_bytes, *string);
+        if (place) {
+            escape[0] = '\\';
+            escape[1] = pytheus__json_letters[place - pytheus__json_bytes];
+            pytheus__add(out, escape, 2);
+        } else if ((unsigned char)*string < 0x20) {
+            (void)snprintf(escape, sizeof escape, "\\u%04x", (unsigned)*string);
+            pytheus__add(out, escape, 6);
+        } else {
+            pytheus__add(out, string, 1);
+        }
+    }
+    pytheus__add(out, "\"", 1);
+}
+
+static void pytheus__json_add(pytheus__text *out, const pytheus_config *config) {
+    size_t i;
+    pytheus__add_string(out, "{");
+    for (i = 0; i < pytheus__config_num_pairs(config); i++) {
+        const pytheus__config_pair *pair = &config->pairs[i];
+        pytheus__add_string(out, i ? ", " : "");
+        pytheus__json_add_string(out, pair->key);
+        pytheus__add_string(out, ": ");
+        if (pair->type == PYTHEUS__JSON_STRING) {
+            pytheus__json_add_string(out, pair->text);
+        } else {
+            pytheus__add_string(out, pair->text);
+        }
+    }
+    pytheus__add(out, "}", 2);
+}
+
+/* With its NUL; *size is that of the block. NULL: no memory. */
+static char *pytheus__config_text(const pytheus_config *config, size_t *size) {
+    pytheus__text out = {NULL, 0};
+    pytheus__json_add(&out, config);
+    *size = out.size;
+    out.at = (char *)pytheus__resize(&config->registry->allocator, NULL, 0, *size);
+    if (out.at) {
+        out.size = 0;
+        pytheus__json_add(&out, config);
+    }
+    return out.at;
+}
+
+/* -- configuration files -- */
+
+static pytheus_err pytheus__config_file_error(const char *path, const char *what) {
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "%s: %.100s", pytheus__config_source(path), what);
+}
+
+#ifdef _WIN32
+typedef FILE *pytheus__config_file;
+
+static pytheus_err pytheus__config_open(const char *path, pytheus__config_file *file) {
+    *file = fopen(path, "rb");
+    return *file ? PYTHEUS_OK : pytheus__config_file_error(path, strerror(errno));
+}
+
+/* How many bytes; negative: an error. */
+static long pytheus__config_get(pytheus__config_file file, char *out, size_t size) {
+    size_t n = fread(out, 1, size, file);
+    return n || !ferror(file) ? (long)n : -1;
+}
+
+static void pytheus__config_close(pytheus__config_file file) {
+    (void)fclose(file);
+}
+#else
+typedef int pytheus__config_file;
+
+/* Nothing that could keep the program waiting, as a pipe does. */
+static pytheus_err pytheus__config_open(const char *path, pytheus__config_file *file) {
+    struct stat status;
+    bool is_known;
+    *file = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | PYTHEUS__CLOSE_ON_EXEC);
+    if (*file < 0) {
+        return pytheus__config_file_error(path, strerror(errno));
+    }
+    is_known = fstat(*file, &status) == 0;
+    if (is_known && S_ISREG(status.st_mode)) {
+        return PYTHEUS_OK;
+    }
+    (void)close(*file);
+    return pytheus__config_file_error(
+        path, is_known && S_ISDIR(status.st_mode) ? strerror(EISDIR) : "not a regular file");
+}
+
+/* How many bytes; negative: an error. */
+static long pytheus__config_get(pytheus__config_file file, char *out, size_t size) {
+    ssize_t n;
+    do {
+        n = read(file, out, size);
+    } while (n < 0 && errno == EINTR);
+    return (long)n;
+}
+
+static void pytheus__config_close(pytheus__config_file file) {
+    (void)close(file);
+}
+#endif
+
+typedef struct pytheus__config_bytes {
+    const pytheus_allocator *allocator;
+    char *at;
+    size_t size, room;
+} pytheus__config_bytes;
+
+static bool pytheus__config_bytes_grow(pytheus__config_bytes *bytes) {
+    size_t room = bytes->room ? 2 * bytes->room : 4096;
+    void *at = pytheus__resize(bytes->allocator, bytes->at, bytes->room, room);
+    if (at) {
+        bytes->at = (char *)at;
+        bytes->room = room;
+    }
+    return at != NULL;
+}
+
+/* Up to the end, or past the most that is of use; and a NUL. */
+static pytheus_err pytheus__config_get_all(pytheus__config_file file, const char *path,
+                                           pytheus__config_bytes *bytes) {
+    long n = 1;
+    while (n > 0 && bytes->size <= PYTHEUS__MOST_CONFIG_BYTES) {
+        if (bytes->size + 1 >= bytes->room && !pytheus__config_bytes_grow(bytes)) {
+            return pytheus__out_of_memory(path);
+        }
+        n = pytheus__config_get(file, bytes->at + bytes->size, bytes->room - bytes->size - 1);
+        if (n < 0) {
+            return pytheus__config_file_error(path, strerror(errno));
+        }
+        bytes->size += (size_t)n;
+    }
+    bytes->at[bytes->size] = '\0';
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__config_read_file(pytheus_config *config, const char *path) {
+    pytheus__config_bytes bytes = {&config->registry->allocator, NULL, 0, 0};
+    pytheus__config_file file;
+    pytheus_err err = pytheus__config_open(path, &file);
+    if (err) {
+        return err;
+    }
+    err = pytheus__config_get_all(file, path, &bytes);
+    pytheus__config_close(file);
+    if (!err) {
+        err = pytheus__config_read(config, path, bytes.at, bytes.size);
+    }
+    pytheus__release_memory(bytes.allocator, bytes.at, bytes.room);
+    return err;
+}
+
+/* -- classes -- */
+
+enum { PYTHEUS__MOST_CLASSES = 32 };
+
+/* A backend without functions: the library keeps the values itself. */
+static pytheus_err pytheus__create_single(const pytheus_config *config, pytheus_backend *out) {
+    (void)config;
+    out->name = "single";
+    return PYTHEUS_OK;
+}
+
+static const char *const pytheus__single_names[] = {
+    "single", "pytheus.backends.SingleProcessBackend", "pytheus.backends.base.SingleProcessBackend",
+    NULL};
+static const char *const pytheus__file_names[] = {
+    "file", "pytheus.backends.MultipleProcessFileBackend", NULL};
+static const char *const pytheus__redis_names[] = {
+    "redis", "pytheus.backends.redis.MultiProcessRedisBackend",
+    "pytheus.backends.MultipleProcessRedisBackend", NULL};
+
+static const pytheus_backend_class pytheus__single_class = {pytheus__single_names,
+                                                            pytheus__create_single};
+
+/* Guarded by pytheus__registries_lock. */
+static const pytheus_backend_class *pytheus__classes[PYTHEUS__MOST_CLASSES] = {
+    &pytheus__single_class};
+static size_t pytheus__num_classes = 1;
+
+static bool pytheus__is_among(const char *const *names, const char *name) {
+    while (*names && strcmp(*names, name) != 0) {
+        names++;
+    }
+    return *names != NULL;
+}
+
+/* The caller holds the lock of the classes. */
+static const pytheus_backend_class *pytheus__class_named(const char *name) {
+    size_t i;
+    for (i = 0; i < pytheus__num_classes; i++) {
+        if (pytheus__is_among(pytheus__classes[i]->names, name)) {
+            return pytheus__classes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Likewise. */
+static bool pytheus__class_is_known(const pytheus_backend_class *backend_class) {
+    size_t i;
+    for (i = 0; i < pytheus__num_classes; i++) {
+        if (pytheus__classes[i] == backend_class) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Likewise. */
+static pytheus_err pytheus__class_add(const pytheus_backend_class *backend_class) {
+    const char *const *name;
+    if (pytheus__class_is_known(backend_class)) {
+        return PYTHEUS_OK;
+    }
+    for (name = backend_class->names; *name; name++) {
+        if (pytheus__class_named(*name)) {
+            return pytheus_fail(PYTHEUS_ERR_DUPLICATE, "the backend name \"%.100s\" is taken",
+                                *name);
+        }
+    }
+    if (pytheus__num_classes == PYTHEUS__MOST_CLASSES) {
+        return pytheus_fail(PYTHEUS_ERR_NOMEM, "%.100s: no more than %d backend classes",
+                            backend_class->names[0], PYTHEUS__MOST_CLASSES);
+    }
+    pytheus__classes[pytheus__num_classes++] = backend_class;
+    return PYTHEUS_OK;
+}
+
+PYTHEUS_API pytheus_err pytheus_backend_class_add(const pytheus_backend_class *backend_class) {
+    pytheus_err err;
+    if (!backend_class || !backend_class->names || !backend_class->names[0] ||
+        !backend_class->create) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "a backend class needs a name and create");
+    }
+    pytheus__prepare_for_fork();
+    pytheus__acquire(&pytheus__registries_lock);
+    err = pytheus__class_add(backend_class);
+    pytheus__release(&pytheus__registries_lock);
+    return err;
+}
+
+static const struct {
+    const char *const *names;
+    const char *header, *macro;
+} pytheus__companions[] = {
+    {pytheus__file_names, "pytheus_file.h", "PYTHEUS_FILE_IMPLEMENTATION"},
+    {pytheus__redis_names, "pytheus_redis.h", "PYTHEUS_REDIS_IMPLEMENTATION"},
+};
+enum { PYTHEUS__NUM_COMPANIONS = sizeof pytheus__companions / sizeof *pytheus__companions };
+
+static void pytheus__guess_compare_all(pytheus__guess *guess, const char *const *names) {
+    for (; *names; names++) {
+        pytheus__guess_compare(guess, *names);
+    }
+}
+
+static pytheus_err pytheus__class_unknown(const char *name) {
+    pytheus__guess guess;
+    size_t i;
+    pytheus__guess_begin(&guess, name);
+    pytheus__acquire(&pytheus__registries_lock);
+    for (i = 0; i < pytheus__num_classes; i++) {
+        pytheus__guess_compare_all(&guess, pytheus__classes[i]->names);
+        pytheus__guess_list(&guess, pytheus__classes[i]->names[0]);
+    }
+    pytheus__release(&pytheus__registries_lock);
+    for (i = 0; i < PYTHEUS__NUM_COMPANIONS; i++) {
+        pytheus__guess_compare_all(&guess, pytheus__companions[i].names);
+    }
+    if (guess.nearest) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "no backend \"%.80s\" (nearest: \"%s\")", name,
+                            guess.nearest);
+    }
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "no backend \"%.80s\" (there are: %s)", name,
+                        guess.list);
+}
+
+static pytheus_err pytheus__class_missing(const char *name) {
+    size_t i;
+    for (i = 0; i < PYTHEUS__NUM_COMPANIONS; i++) {
+        if (pytheus__is_among(pytheus__companions[i].names, name)) {
+            return pytheus_fail(PYTHEUS_ERR_CONFIG,
+                                "no backend \"%s\" in this program: include %s with %s", name,
+                                pytheus__companions[i].header, pytheus__companions[i].macro);
+        }
+    }
+    return pytheus__class_unknown(name);
+}
+
+static pytheus_err pytheus__class_find(const char *name, const pytheus_backend_class **found) {
+    pytheus__acquire(&pytheus__registries_lock);
+    *found = pytheus__class_named(name);
+    pytheus__release(&pytheus__registries_lock);
+    return *found ? PYTHEUS_OK : pytheus__class_missing(name);
+}
+
+/* -- loading -- */
+
+/* Who starts a program with more rights than his own does not choose its backend. */
+static const char *pytheus__environment(const char *name) {
+    const char *value = getenv(name);
+#ifndef _WIN32
+    if (getuid() != geteuid() || getgid() != getegid()) {
+        return NULL;
+    }
+#endif
+    return value && *value ? value : NULL;
+}
+
+static pytheus_err pytheus__load_config(pytheus_config *config, const char *json) {
+    const char *path = json ? NULL : pytheus__environment("PYTHEUS_BACKEND_CONFIG");
+    if (json) {
+        return pytheus__config_read(config, "configuration", json, strlen(json));
+    }
+    return path ? pytheus__config_read_file(config, path) : PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__load_class(const char *name, const pytheus_backend_class **found) {
+    name = name ? name : pytheus__environment("PYTHEUS_BACKEND_CLASS");
+    return pytheus__class_find(name ? name : "single", found);
+}
+
+static pytheus_err pytheus__create_backend(const pytheus_backend_class *backend_class,
+                                           const pytheus_config *config, pytheus_backend *out) {
+    char first = pytheus__before_callback();
+    pytheus_err err = backend_class->create(config, out);
+    err = pytheus__after_callback(first, err, config->reader, "the backend could not be created");
+    if (!err && !out->name) {
+        out->name = config->reader;
+    }
+    return err;
+}
+
+static pytheus_err pytheus__load_with(const pytheus_backend_class *backend_class,
+                                      const pytheus_config *config, const char *config_text) {
+    pytheus_backend backend = PYTHEUS__EMPTY;
+    pytheus_err err = pytheus__create_backend(backend_class, config, &backend);
+    if (err) {
+        return err;
+    }
+    err = pytheus_config_check(config);
+    if (!err) {
+        err = pytheus__registry_load(config->registry, &backend, config_text);
+    }
+    if (err && backend.destroy) {
+        backend.destroy(backend.user);
+    }
+    return err;
+}
+
+static pytheus_err pytheus__load_configured(const pytheus_backend_class *backend_class,
+                                            pytheus_config *config, const char *json) {
+    size_t size;
+    char *text;
+    pytheus_err err = pytheus__load_config(config, json);
+    if (err) {
+        return err;
+    }
+    text = pytheus__config_text(config, &size);
+    if (!text) {
+        return pytheus__out_of_memory(config->reader);
+    }
+    err = pytheus__load_with(backend_class, config, text);
+    pytheus__release_memory(&config->registry->allocator, text, size);
+    return err;
+}
+
+/* No lock is held: create() may call the library. */
+static pytheus_err pytheus__load(pytheus_registry *registry, const char *class_name,
+                                 const char *config_json) {
+    int saved_errno = errno;
+    const pytheus_backend_class *backend_class;
+    pytheus_config config;
+    pytheus__questions questions;
+    pytheus_err err = pytheus__load_class(class_name, &backend_class);
+    if (!err) {
+        pytheus__config_begin(&config, &questions, registry, backend_class->names[0]);
+        err = pytheus__load_configured(backend_class, &config, config_json);
+        pytheus__config_end(&config);
+    }
+    errno = saved_errno;
+    return err;
+}
+
 /* ==== OPERATIONS ==== */
 
-/* Whether an operation on this type of metric may go on: everything is in the handle but whether it
-   is alive. */
+/* Whether an operation on this type of metric may go on, in the node: everything is in the handle
+   but whether it is alive. */
 static bool pytheus__is_ready(pytheus_view view, pytheus_type type) {
-    const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE;
+    const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__ELSEWHERE;
     return (view.generation & kind) == ((uint64_t)type | PYTHEUS__COMPLETE) &&
            PYTHEUS__LOAD(&view.node->generation) == view.generation;
 }
@@ -4383,31 +6868,322 @@ static pytheus_err pytheus__refuse_value(pytheus_view view, double v, const char
     char number[PYTHEUS__NUMBER_SIZE + 1];
     *pytheus__put_double(number, v) = '\0';
     return pytheus__tell(view.node->family,
-                         pytheus__fail(PYTHEUS_ERR_VALUE, "%.100s: %s, not %s",
-                                       view.node->family->name.text, reason, number));
+                         pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %s, not %s",
+                                      view.node->family->name.text, reason, number));
+}
+
+/* How many of the bounds are below v: its bucket. Counting has no branch to mispredict, which makes
+   it the fastest way for few bounds; many are halved first. */
+static size_t pytheus__bucket_of(const double *bounds, size_t n, double v) {
+    size_t i, bucket = 0, base = 0;
+    while (n > 16) {
+        size_t half = n / 2;
+        base += bounds[base + half - 1] < v ? half : 0;
+        n -= half;
+    }
+    for (i = 0; i < n; i++) {
+        bucket += bounds[base + i] < v;
+    }
+    return base + bucket;
+}
+
+/* -- operations on words of a backend -- */
+
+typedef enum pytheus__operation {
+    PYTHEUS__INCREASE,
+    PYTHEUS__DECREASE,
+    PYTHEUS__SET,
+    PYTHEUS__OBSERVE
+} pytheus__operation;
+
+/* Which set of words a thread adds to. */
+static size_t pytheus__stripe(const pytheus_words *words) {
+    static pytheus__word last_thread;
+    static PYTHEUS__THREAD_LOCAL uint64_t thread;
+    if (words->num_stripes == 1) {
+        return 0;
+    }
+    if (!thread) {
+        thread = PYTHEUS__ADD(&last_thread, 1) + 1;
+    }
+    return (size_t)(thread % words->num_stripes) * words->stripe_words;
+}
+
+/* In words they may be removed by others, and by us: both have to be seen after the content. */
+static bool pytheus__is_there_still(pytheus_view view, const pytheus_words *words) {
+    return pytheus__is_still(view) && pytheus__words_live(words);
+}
+
+/* What a word becomes. */
+typedef uint64_t (*pytheus__update)(uint64_t old, double v);
+
+static uint64_t pytheus__updated_count(uint64_t old, double v) {
+    return old + (uint64_t)v;
+}
+
+static uint64_t pytheus__updated_sum(uint64_t old, double v) {
+    return pytheus__as_bits(pytheus__as_double(old) + v);
+}
+
+static uint64_t pytheus__updated_value(uint64_t old, double v) {
+    (void)old;
+    return pytheus__as_bits(v);
+}
+
+static uint64_t pytheus__updated_to_zero(uint64_t old, double v) {
+    (void)v;
+    return old ? 0 : PYTHEUS__SIGN_BIT; /* see pytheus__zero_real */
+}
+
+static pytheus_err pytheus__update_word(pytheus_view view, const pytheus_words *words, size_t i,
+                                        pytheus__update update, double v) {
+    pytheus__word *word = (pytheus__word *)&words->at[i];
+    uint64_t old = PYTHEUS__LOAD_ACQUIRE(word);
+    do {
+        if (!pytheus__is_there_still(view, words)) {
+            return pytheus__refuse(view, pytheus__type_of(view));
+        }
+        if (!words->mask && update == pytheus__updated_count) {
+            (void)PYTHEUS__ADD(word, (uint64_t)v);
+            return PYTHEUS_OK;
+        }
+    } while (!PYTHEUS__REPLACE(word, &old, update(old ^ words->mask, v) ^ words->mask));
+    return PYTHEUS_OK;
+}
+
+/* The cells of a life in words, those of all stripes added up; false: it has ended. */
+static bool pytheus__read_words(pytheus_view view, const pytheus_words *words, uint64_t *values,
+                                size_t n) {
+    size_t stripe, i;
+    size_t real = pytheus__type_of(view) == PYTHEUS_COUNTER ? PYTHEUS__COUNTER_REAL : 0;
+    memset(values, 0, n * sizeof *values);
+    if (!pytheus__is_there_still(view, words)) {
+        return false;
+    }
+    for (stripe = 0; stripe < words->num_stripes; stripe++) {
+        for (i = 0; i < n; i++) {
+            uint64_t *at = &words->at[stripe * words->stripe_words + i];
+            uint64_t content = PYTHEUS__LOAD_ACQUIRE((pytheus__word *)at) ^ words->mask;
+            if (i != real) {
+                values[i] += content;
+            } else if (stripe == 0) {
+                values[i] = content;
+            } else {
+                values[i] = pytheus__updated_sum(values[i], pytheus__as_double(content));
+            }
+        }
+    }
+    return pytheus__is_there_still(view, words);
+}
+
+/* The whole numbers of a counter in words; false: its life has ended. */
+static bool pytheus__read_wholes(pytheus_view view, const pytheus_words *words, uint64_t *sum) {
+    size_t stripe;
+    *sum = 0;
+    for (stripe = 0; stripe < words->num_stripes; stripe++) {
+        size_t i = stripe * words->stripe_words + PYTHEUS__COUNTER_WHOLE;
+        *sum += PYTHEUS__LOAD_ACQUIRE((pytheus__word *)&words->at[i]) ^ words->mask;
+    }
+    return pytheus__is_there_still(view, words);
+}
+
+/* As pytheus__set_counter. */
+static pytheus_err pytheus__set_words(pytheus_view view, const pytheus_words *words, double v) {
+    pytheus__word *real = (pytheus__word *)&words->at[PYTHEUS__COUNTER_REAL];
+    uint64_t old = PYTHEUS__LOAD_ACQUIRE(real), whole;
+    do {
+        if (!pytheus__read_wholes(view, words, &whole)) {
+            return pytheus__refuse(view, PYTHEUS_COUNTER);
+        }
+    } while (!PYTHEUS__REPLACE(real, &old, pytheus__as_bits(v - (double)whole) ^ words->mask));
+    return PYTHEUS_OK;
+}
+
+/* A counter's first double comes last: a set that has read the others before must find it
+   changed. */
+static pytheus_err pytheus__zero_words(pytheus_view view, const pytheus_words *words) {
+    size_t stripe, i, n = view.node->family->num_cells;
+    bool is_counter = pytheus__type_of(view) == PYTHEUS_COUNTER;
+    pytheus_err err = PYTHEUS_OK;
+    for (stripe = words->num_stripes; stripe-- > 0 && !err;) {
+        for (i = 0; i < n && !err; i++) {
+            bool may_be_set = is_counter && i == PYTHEUS__COUNTER_REAL;
+            err = pytheus__update_word(
+                view, words, stripe * words->stripe_words + i,
+                may_be_set ? pytheus__updated_to_zero : pytheus__updated_value, 0);
+        }
+    }
+    return err;
+}
+
+/* Whole numbers go to an integer, which is exact and never waits. It would wrap after 2^44 of the
+   largest that it takes; larger ones go to the double. */
+static bool pytheus__is_small_whole(double v) {
+    return v >= 0 && v <= 1048576 && (double)(uint64_t)v >= v;
+}
+
+static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation operation,
+                                         double v) {
+    const pytheus__family *family = view.node->family;
+    const pytheus_words words = pytheus__words_of(view.node);
+    size_t stripe, bucket;
+    pytheus_err err;
+    if (!pytheus__is_there_still(view, &words)) {
+        return pytheus__refuse(view, family->type);
+    }
+    stripe = pytheus__stripe(&words);
+    if (operation == PYTHEUS__OBSERVE) {
+        bucket = PYTHEUS__FIRST_BUCKET + pytheus__bucket_of(family->bounds, family->num_bounds, v);
+        err = pytheus__update_word(view, &words, stripe + bucket, pytheus__updated_count, 1);
+        return err ? err
+                   : pytheus__update_word(view, &words, stripe + PYTHEUS__SUM_REAL,
+                                          pytheus__updated_sum, v);
+    }
+    if (family->type == PYTHEUS_GAUGE) {
+        return pytheus__update_word(view, &words, PYTHEUS__GAUGE_REAL,
+                                    operation == PYTHEUS__SET ? pytheus__updated_value
+                                                              : pytheus__updated_sum,
+                                    operation == PYTHEUS__DECREASE ? -v : v);
+    }
+    if (operation == PYTHEUS__SET) {
+        return pytheus__set_words(view, &words, v);
+    }
+    return pytheus__is_small_whole(v)
+               ? pytheus__update_word(view, &words, stripe + PYTHEUS__COUNTER_WHOLE,
+                                      pytheus__updated_count, v)
+               : pytheus__update_word(view, &words, PYTHEUS__COUNTER_REAL, pytheus__updated_sum,
+                                      v); /* of one stripe alone, or a set could not undo it */
+}
+
+/* -- operations that a backend does -- */
+
+static int pytheus__call_decrease(const pytheus_backend *backend, void *cell, double v) {
+    return backend->dec ? backend->dec(backend->user, cell, v)
+                        : backend->inc(backend->user, cell, -v);
+}
+
+/* Counts first, because that can be undone exactly if the rest fails. */
+static int pytheus__call_observe(const pytheus__family *family, void *const *cells, double v) {
+    const pytheus_backend *backend = &family->store->backend;
+    size_t n = pytheus__num_values(family);
+    size_t counted =
+        PYTHEUS__FIRST_BUCKET + pytheus__bucket_of(family->bounds, family->num_bounds, v);
+    int err;
+    if (backend->observe) {
+        return backend->observe(backend->user, cells, n, counted, v);
+    }
+    err = backend->inc(backend->user, cells[counted], 1);
+    if (!err) {
+        err = backend->inc(backend->user, cells[PYTHEUS__SUM_REAL], v);
+        if (err) {
+            (void)pytheus__call_decrease(backend, cells[counted], 1);
+        }
+    }
+    return err;
+}
+
+static int pytheus__call_operation(const pytheus__family *family, void *const *cells,
+                                   pytheus__operation operation, double v) {
+    const pytheus_backend *backend = &family->store->backend;
+    switch (operation) {
+    case PYTHEUS__INCREASE:
+        return backend->inc(backend->user, cells[0], v);
+    case PYTHEUS__DECREASE:
+        return pytheus__call_decrease(backend, cells[0], v);
+    case PYTHEUS__SET:
+        return backend->set(backend->user, cells[0], v);
+    case PYTHEUS__OBSERVE:
+    default:
+        return pytheus__call_observe(family, cells, v);
+    }
+}
+
+static pytheus_err pytheus__change_cells(pytheus_view view, pytheus__operation operation,
+                                         double v) {
+    pytheus__family *family = view.node->family;
+    int saved_errno = errno, err;
+    char before;
+    if (!pytheus__enter(view)) {
+        return pytheus__refuse(view, pytheus__type_of(view));
+    }
+    before = pytheus__before_callback();
+    err = pytheus__call_operation(family, pytheus__backend_cells(view.node), operation, v);
+    err = pytheus__from_backend(family, before, err, "change a value");
+    pytheus__leave(view.node);
+    errno = saved_errno;
+    return err ? pytheus__tell(family, (pytheus_err)err) : PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__zero_elsewhere(pytheus_view view) {
+    pytheus__family *family = view.node->family;
+    const pytheus_backend *backend = &family->store->backend;
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    char before;
+    if (pytheus__has_words(family->store)) {
+        const pytheus_words words = pytheus__words_of(view.node);
+        return pytheus__zero_words(view, &words);
+    }
+    if (!pytheus__enter(view)) {
+        return PYTHEUS_OK;
+    }
+    before = pytheus__before_callback();
+    for (i = 0; i < pytheus__num_values(family); i++) {
+        pytheus_err each = backend->set(backend->user, pytheus__backend_cells(view.node)[i], 0);
+        err = err ? err : each;
+    }
+    pytheus__leave(view.node);
+    err = pytheus__from_backend(family, before, err, "set a value to 0");
+    return err ? pytheus__tell(family, err) : PYTHEUS_OK;
+}
+
+/* -- all operations: values that a metric does not take are refused in one place; what can't go on
+      in the node comes here -- */
+
+static pytheus_err pytheus__check_value(pytheus_view view, pytheus__operation operation, double v) {
+    if (operation == PYTHEUS__OBSERVE) {
+        return pytheus__is_nan(v) ? pytheus__refuse_value(view, v, "an observation is a number")
+                                  : PYTHEUS_OK;
+    }
+    if (pytheus__type_of(view) == PYTHEUS_COUNTER && !pytheus__is_amount(v)) {
+        return pytheus__refuse_value(view, v, "a counter takes finite amounts from 0 up");
+    }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__change_elsewhere(pytheus_view view, pytheus_type type,
+                                             pytheus__operation operation, double v) {
+    const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__ELSEWHERE;
+    if ((view.generation & kind) != ((uint64_t)type | PYTHEUS__COMPLETE | PYTHEUS__ELSEWHERE) ||
+        !pytheus__is_alive(view)) {
+        return pytheus__refuse(view, type);
+    }
+    pytheus_err err = pytheus__check_value(view, operation, v);
+    if (err) {
+        return err;
+    }
+    if (type == PYTHEUS_COUNTER) {
+        v += 0.0; /* a counter at -0 is at 0 */
+    }
+    return pytheus__has_words(view.node->family->store) ? pytheus__change_words(view, operation, v)
+                                                        : pytheus__change_cells(view, operation, v);
 }
 
 /* -- counters -- */
 
 PYTHEUS_API pytheus_err pytheus_counter_inc(pytheus_counter counter) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(counter.view, PYTHEUS_COUNTER))) {
-        return pytheus__refuse(counter.view, PYTHEUS_COUNTER);
+        return pytheus__change_elsewhere(counter.view, PYTHEUS_COUNTER, PYTHEUS__INCREASE, 1);
     }
     return pytheus__add_whole(counter.view, PYTHEUS__COUNTER_WHOLE, 1);
 }
 
-/* Whole numbers go to the integer, which is exact and never waits. It would wrap after 2^44 of the
-   largest that it takes; larger ones go to the double. */
-static bool pytheus__is_small_whole(double v) {
-    return v <= 1048576 && (double)(uint64_t)v >= v;
-}
-
 PYTHEUS_API pytheus_err pytheus_counter_add(pytheus_counter counter, double v) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(counter.view, PYTHEUS_COUNTER))) {
-        return pytheus__refuse(counter.view, PYTHEUS_COUNTER);
+        return pytheus__change_elsewhere(counter.view, PYTHEUS_COUNTER, PYTHEUS__INCREASE, v);
     }
     if (!pytheus__is_amount(v)) {
-        return pytheus__refuse_value(counter.view, v, "a counter takes finite amounts from 0 up");
+        return pytheus__check_value(counter.view, PYTHEUS__INCREASE, v);
     }
     return pytheus__is_small_whole(v)
                ? pytheus__add_whole(counter.view, PYTHEUS__COUNTER_WHOLE, (uint64_t)v)
@@ -4431,25 +7207,26 @@ static pytheus_err pytheus__set_counter(pytheus_view view, double v) {
 
 PYTHEUS_API pytheus_err pytheus_counter_set(pytheus_counter counter, double v) {
     if (!pytheus__is_ready(counter.view, PYTHEUS_COUNTER)) {
-        return pytheus__refuse(counter.view, PYTHEUS_COUNTER);
+        return pytheus__change_elsewhere(counter.view, PYTHEUS_COUNTER, PYTHEUS__SET, v);
     }
-    if (!pytheus__is_amount(v)) {
-        return pytheus__refuse_value(counter.view, v, "a counter takes finite values from 0 up");
-    }
-    return pytheus__set_counter(counter.view, v);
+    pytheus_err err = pytheus__check_value(counter.view, PYTHEUS__SET, v);
+    return err ? err : pytheus__set_counter(counter.view, v);
 }
 
 /* -- gauges -- */
 
 PYTHEUS_API pytheus_err pytheus_gauge_add(pytheus_gauge gauge, double v) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(gauge.view, PYTHEUS_GAUGE))) {
-        return pytheus__refuse(gauge.view, PYTHEUS_GAUGE);
+        return pytheus__change_elsewhere(gauge.view, PYTHEUS_GAUGE, PYTHEUS__INCREASE, v);
     }
     return pytheus__add_real(gauge.view, PYTHEUS__GAUGE_REAL, v);
 }
 
 PYTHEUS_API pytheus_err pytheus_gauge_sub(pytheus_gauge gauge, double v) {
-    return pytheus_gauge_add(gauge, -v);
+    if (!PYTHEUS__LIKELY(pytheus__is_ready(gauge.view, PYTHEUS_GAUGE))) {
+        return pytheus__change_elsewhere(gauge.view, PYTHEUS_GAUGE, PYTHEUS__DECREASE, v);
+    }
+    return pytheus__add_real(gauge.view, PYTHEUS__GAUGE_REAL, -v);
 }
 
 PYTHEUS_API pytheus_err pytheus_gauge_inc(pytheus_gauge gauge) {
@@ -4457,12 +7234,12 @@ PYTHEUS_API pytheus_err pytheus_gauge_inc(pytheus_gauge gauge) {
 }
 
 PYTHEUS_API pytheus_err pytheus_gauge_dec(pytheus_gauge gauge) {
-    return pytheus_gauge_add(gauge, -1);
+    return pytheus_gauge_sub(gauge, 1);
 }
 
 PYTHEUS_API pytheus_err pytheus_gauge_set(pytheus_gauge gauge, double v) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(gauge.view, PYTHEUS_GAUGE))) {
-        return pytheus__refuse(gauge.view, PYTHEUS_GAUGE);
+        return pytheus__change_elsewhere(gauge.view, PYTHEUS_GAUGE, PYTHEUS__SET, v);
     }
     return pytheus__set_real(gauge.view, PYTHEUS__GAUGE_REAL, v);
 }
@@ -4476,30 +7253,15 @@ PYTHEUS_API pytheus_err pytheus_gauge_set_to_current_time(pytheus_gauge gauge) {
 
 /* -- histograms and summaries -- */
 
-/* How many of the bounds are below v: its bucket. Counting has no branch to mispredict, which makes
-   it the fastest way for few bounds; many are halved first. */
-static size_t pytheus__bucket_of(const double *bounds, size_t n, double v) {
-    size_t i, bucket = 0, base = 0;
-    while (n > 16) {
-        size_t half = n / 2;
-        base += bounds[base + half - 1] < v ? half : 0;
-        n -= half;
-    }
-    for (i = 0; i < n; i++) {
-        bucket += bounds[base + i] < v;
-    }
-    return base + bucket;
-}
-
 static pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
     const pytheus__family *family;
     pytheus_err err;
     if (!PYTHEUS__LIKELY(pytheus__is_ready(view, type))) {
-        return pytheus__refuse(view, type);
+        return pytheus__change_elsewhere(view, type, PYTHEUS__OBSERVE, v);
     }
     family = view.node->family;
     if (pytheus__is_nan(v)) {
-        return pytheus__refuse_value(view, v, "an observation is a number");
+        return pytheus__check_value(view, PYTHEUS__OBSERVE, v);
     }
     err = pytheus__add_whole(
         view, PYTHEUS__FIRST_BUCKET + pytheus__bucket_of(family->bounds, family->num_bounds, v), 1);
@@ -4516,10 +7278,14 @@ PYTHEUS_API pytheus_err pytheus_summary_observe(pytheus_summary summary, double 
 
 /* -- reading -- */
 
-/* The cells of one life, without their mask; false: it has ended. */
+/* The first n cells of one life in memory, without their mask; false: it has ended. */
 static bool pytheus__read_cells(pytheus_view view, uint64_t *values, size_t n) {
     uint64_t mask = pytheus__mask(view.generation);
     size_t i;
+    if (view.generation & PYTHEUS__ELSEWHERE) {
+        const pytheus_words words = pytheus__words_of(view.node);
+        return pytheus__read_words(view, &words, values, n);
+    }
     for (i = 0; i < n; i++) {
         values[i] = PYTHEUS__LOAD_ACQUIRE(&pytheus__cells(view.node)[i]) ^ mask;
     }
@@ -4533,17 +7299,186 @@ static double pytheus__value_of(pytheus_type type, const uint64_t *values) {
                                    : pytheus__as_double(values[0]);
 }
 
+/* Puts a backend's value in the place and form that it has in a node. */
+static pytheus_err pytheus__accept_value(const pytheus__family *family, double v, size_t i,
+                                         uint64_t *values) {
+    const double most = 18446744073709549568.0; /* of an integer */
+    char number[PYTHEUS__NUMBER_SIZE + 1];
+    if (family->type == PYTHEUS_COUNTER) {
+        values[PYTHEUS__COUNTER_WHOLE] = 0;
+        i = PYTHEUS__COUNTER_REAL;
+    }
+    if (family->type < PYTHEUS_HISTOGRAM || i == PYTHEUS__SUM_REAL) {
+        values[i] = pytheus__as_bits(v);
+        return PYTHEUS_OK;
+    }
+    if (!pytheus__is_amount(v) || v > most) {
+        *pytheus__put_double(number, v) = '\0';
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave %s as a count",
+                            family->name.text, family->store->backend.name, number);
+    }
+    values[i] = (uint64_t)v;
+    return PYTHEUS_OK;
+}
+
+/* The first n values of a view that was entered, from its backend. */
+static pytheus_err pytheus__get_values(pytheus__node *node, uint64_t *values, size_t n) {
+    const pytheus__family *family = node->family;
+    const pytheus_backend *backend = &family->store->backend;
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    for (i = 0; !err && i < n; i++) {
+        char before = pytheus__before_callback();
+        double v = 0;
+        err = backend->get(backend->user, pytheus__backend_cells(node)[i], &v);
+        err = pytheus__from_backend(family, before, err, "read a value");
+        err = err ? err : pytheus__accept_value(family, v, i, values);
+    }
+    return err;
+}
+
+/* The cells of a series, or only what pytheus__value_of needs, wherever they are. */
+static pytheus_err pytheus__read_series(pytheus_view view, uint64_t *values, bool all) {
+    pytheus__family *family = view.node->family;
+    pytheus_err err;
+    if (view.generation & PYTHEUS__ELSEWHERE && !pytheus__has_words(family->store)) {
+        if (!pytheus__enter(view)) {
+            return pytheus__refusal(view, family->type);
+        }
+        err = pytheus__get_values(view.node, values, all ? pytheus__num_values(family) : 1);
+        pytheus__leave(view.node);
+        return err;
+    }
+    return pytheus__read_cells(view, values,
+                               all                               ? family->num_cells
+                               : family->type == PYTHEUS_COUNTER ? 2
+                                                                 : 1)
+               ? PYTHEUS_OK
+               : pytheus__refusal(view, family->type);
+}
+
+/* A copy of the function that tells the value of a series; call is NULL where there is none. */
+static pytheus__function pytheus__copy_function(pytheus_view view) {
+    pytheus__function copy = {0, NULL, NULL};
+    pytheus__family *family = view.node->family;
+    if (PYTHEUS__LOAD(&family->num_functions)) {
+        const pytheus__function *function;
+        pytheus__acquire(&family->registry->lock);
+        function =
+            pytheus__is_alive(view) ? pytheus__function_of(family, view.node->link.serial) : NULL;
+        copy = function ? *function : copy;
+        pytheus__release(&family->registry->lock);
+    }
+    return copy;
+}
+
+/* What a function tells, as it would be in the node. A counter's may be no value. */
+static pytheus_err pytheus__call_function(const pytheus__function *function, pytheus_view view,
+                                          uint64_t *values) {
+    double v = function->call(function->user);
+    size_t i = pytheus__type_of(view) == PYTHEUS_COUNTER ? PYTHEUS__COUNTER_REAL : 0;
+    values[0] = 0;
+    values[i] = pytheus__as_bits(v);
+    return pytheus__check_value(view, PYTHEUS__SET, v);
+}
+
 PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value) {
     uint64_t values[2] = {0, 0};
     pytheus_type type = pytheus__type_of(view);
-    if (!view.node || !pytheus__is_ready(view, type) ||
-        !pytheus__read_cells(view, values, type == PYTHEUS_COUNTER ? 2 : 1)) {
+    pytheus__function function;
+    pytheus_err err;
+    if (!view.node || !(view.generation & PYTHEUS__COMPLETE) || !pytheus__is_alive(view)) {
         return pytheus__refuse(view, type);
     }
-    if (value) {
+    function = pytheus__copy_function(view);
+    if (function.call) {
+        err = pytheus__call_function(&function, view, values);
+    } else {
+        int saved_errno = errno;
+        err = pytheus__read_series(view, values, false);
+        errno = saved_errno;
+        err = err ? pytheus__tell(view.node->family, err) : err;
+    }
+    if (!err && value) {
         *value = pytheus__value_of(type, values);
     }
-    return PYTHEUS_OK;
+    return err;
+}
+
+/* -- functions -- */
+
+typedef struct pytheus__function_change {
+    pytheus__family *family;
+    pytheus__function function;
+} pytheus__function_change;
+
+static void pytheus__insert_function(void *argument) {
+    pytheus__function_change *change = (pytheus__function_change *)argument;
+    pytheus__family *family = change->family;
+    size_t place = pytheus__function_place(family, change->function.serial);
+    size_t n = stbds_arrlenu(family->functions);
+    stbds_arrput(family->functions, change->function);
+    memmove(family->functions + place + 1, family->functions + place,
+            (n - place) * sizeof *family->functions);
+    family->functions[place] = change->function;
+    PYTHEUS__STORE(&family->num_functions, family->num_functions + 1);
+}
+
+/* Under the lock; false: no memory. */
+static bool pytheus__change_function(pytheus__function_change *change) {
+    pytheus__family *family = change->family;
+    pytheus__function *old = pytheus__function_of(family, change->function.serial);
+    if (!change->function.call) {
+        pytheus__forget_function(family, change->function.serial);
+        return true;
+    }
+    if (old) {
+        *old = change->function;
+        return true;
+    }
+    return pytheus__try(family->registry, pytheus__insert_function, change);
+}
+
+static pytheus_err pytheus__set_function(pytheus_view view, pytheus_type type,
+                                         double (*call)(void *user), void *user) {
+    pytheus__function_change change;
+    bool alive, done = true;
+    if (!view.node || pytheus__type_of(view) != type || !(view.generation & PYTHEUS__COMPLETE)) {
+        return pytheus__refuse(view, type);
+    }
+    change.family = view.node->family;
+    if (change.family->store && change.family->store->backend.generate) {
+        return pytheus__tell(change.family,
+                             pytheus_fail(PYTHEUS_ERR_BACKEND,
+                                          "%.100s: no function, because the backend \"%.30s\" "
+                                          "writes the samples",
+                                          change.family->name.text,
+                                          change.family->store->backend.name));
+    }
+    change.function.call = call;
+    change.function.user = user;
+    pytheus__acquire(&change.family->registry->lock);
+    alive = pytheus__is_alive(view);
+    if (alive) {
+        change.function.serial = view.node->link.serial;
+        done = pytheus__change_function(&change);
+    }
+    pytheus__release(&change.family->registry->lock);
+    if (!alive) {
+        return pytheus__refuse(view, type);
+    }
+    return done ? PYTHEUS_OK
+                : pytheus__tell(change.family, pytheus__out_of_memory(change.family->name.text));
+}
+
+PYTHEUS_API pytheus_err pytheus_gauge_set_function(pytheus_gauge gauge, double (*fn)(void *user),
+                                                   void *user) {
+    return pytheus__set_function(gauge.view, PYTHEUS_GAUGE, fn, user);
+}
+
+PYTHEUS_API pytheus_err pytheus_counter_set_function(pytheus_counter counter,
+                                                     double (*fn)(void *user), void *user) {
+    return pytheus__set_function(counter.view, PYTHEUS_COUNTER, fn, user);
 }
 
 /* ==== TIMERS ==== */
@@ -4664,6 +7599,25 @@ PYTHEUS_API void *pytheus_count_ptr(pytheus_counter counter, void *p) {
 
 enum { PYTHEUS__CHUNK_SIZE = 65536, PYTHEUS__BATCH = 64 };
 
+/* The series of a metric whose values a backend keeps: read before the page begins, and entered
+   until it ends, so that their labels stay. */
+typedef struct pytheus__snapshot {
+    struct pytheus__snapshot *next;
+    pytheus__family *family;
+    size_t size; /* of all, with what follows it: */
+    size_t num_series;
+    pytheus__node **nodes; /* NULL: left out */
+    uint64_t *values;      /* num_cells each */
+} pytheus__snapshot;
+
+/* What a backend generated for a metric: the lines of its samples. */
+typedef struct pytheus__generated {
+    struct pytheus__generated *next;
+    const pytheus__family *family; /* NULL: the registry has no such metric; the header is here */
+    char *text;
+    size_t used, capacity;
+} pytheus__generated;
+
 /* One page being written. The lock is held for a batch of nodes at a time, which are rendered into
    the buffer; the sink runs without it. */
 typedef struct pytheus__writer {
@@ -4672,12 +7626,19 @@ typedef struct pytheus__writer {
     pytheus_err err; /* once set, nothing more is written */
     char *buffer;
     size_t used;
-    size_t num_families; /* when the page was begun, and the serial of the youngest node: what is */
+    uint64_t last_entry; /* when the page was begun, and the serial of the youngest node: what is */
     uint64_t youngest;   /* made later is not on it, or a series made again would be there twice */
+    pytheus__piece name; /* of the metric that is being written, as exposed here */
     uint64_t *values;    /* of one series */
     size_t num_values;
     char *long_text; /* label text of one series, when its lines do not fit in the buffer */
     size_t long_text_size;
+    pytheus__function function; /* of that series; call is NULL: its values are there */
+    pytheus__snapshot *snapshots;
+    pytheus__generated *generated;
+    pytheus__generated **last_generated;
+    bool has_collectors;
+    pytheus__hash_entry *emitted; /* stb_ds map: names on the page, if there are collectors */
 } pytheus__writer;
 
 /* Where in a family's list of nodes the page has got to. */
@@ -4687,18 +7648,10 @@ typedef struct pytheus__cursor {
     uint64_t compactions;
 } pytheus__cursor;
 
-/* A failing sink may have left a sentence of its own, or none. */
 static pytheus_err pytheus__put_to_sink(const pytheus_sink *sink, const char *bytes, size_t size) {
-    char first = pytheus__sentence[0];
-    pytheus__sentence[0] = '\0';
+    char first = pytheus__before_callback();
     pytheus_err err = sink->put(sink->user, bytes, size);
-    if (!pytheus__sentence[0] && err) {
-        return pytheus__fail(err, "page: the sink failed");
-    }
-    if (!pytheus__sentence[0]) {
-        pytheus__sentence[0] = first;
-    }
-    return err;
+    return pytheus__after_callback(first, err, "page", "the sink failed");
 }
 
 static void pytheus__flush(pytheus__writer *writer) {
@@ -4755,12 +7708,12 @@ static void pytheus__put_count(pytheus__writer *writer, uint64_t n) {
 
 static void pytheus__put_sum_and_count(pytheus__writer *writer, const pytheus__family *family,
                                        pytheus__piece labels, double sum, uint64_t count) {
-    pytheus__put_piece(writer, family->name);
+    pytheus__put_piece(writer, writer->name);
     pytheus__put(writer, "_sum", 4);
     pytheus__put_piece(writer, labels);
     pytheus__put_piece(writer, family->sum_end);
     pytheus__put_real(writer, sum);
-    pytheus__put_piece(writer, family->name);
+    pytheus__put_piece(writer, writer->name);
     pytheus__put(writer, "_count", 6);
     pytheus__put_piece(writer, labels);
     pytheus__put_piece(writer, family->sum_end);
@@ -4777,7 +7730,7 @@ static void pytheus__put_distribution(pytheus__writer *writer, const pytheus__fa
     for (i = 0; i <= family->num_bounds; i++) {
         count += buckets[i];
         if (family->type == PYTHEUS_HISTOGRAM) {
-            pytheus__put_piece(writer, family->name);
+            pytheus__put_piece(writer, writer->name);
             pytheus__put(writer, "_bucket", 7);
             pytheus__put_piece(writer, labels);
             pytheus__put_piece(writer, family->bucket_ends[i]);
@@ -4794,7 +7747,7 @@ static void pytheus__put_series(pytheus__writer *writer, const pytheus__family *
         pytheus__put_distribution(writer, family, labels, values);
         return;
     }
-    pytheus__put_piece(writer, family->name);
+    pytheus__put_piece(writer, writer->name);
     pytheus__put_piece(writer, labels);
     if (family->type == PYTHEUS_COUNTER &&
         values[PYTHEUS__COUNTER_REAL] == 0) { /* the bits of 0.0: a whole number so far */
@@ -4805,8 +7758,9 @@ static void pytheus__put_series(pytheus__writer *writer, const pytheus__family *
 }
 
 /* Whether all lines of a series with label text of this size fit. */
-static bool pytheus__lines_fit(const pytheus__family *family, size_t text_size, size_t room) {
-    size_t line = family->name.size + text_size + 2 * PYTHEUS__NUMBER_SIZE + 32;
+static bool pytheus__lines_fit(const pytheus__family *family, pytheus__piece name, size_t text_size,
+                               size_t room) {
+    size_t line = name.size + text_size + 2 * PYTHEUS__NUMBER_SIZE + 32;
     size_t lines = family->type >= PYTHEUS_HISTOGRAM ? family->num_bounds + 3 : 1;
     return line <= room / lines;
 }
@@ -4818,18 +7772,26 @@ static pytheus__piece pytheus__labels_of(pytheus__node *node) {
     return labels;
 }
 
-/* Copies a series whose lines do not fit in the buffer, to write them without the lock. */
-static bool pytheus__copy_long(pytheus__writer *writer, pytheus__node *node) {
-    size_t size = node->text_size;
+/* Room for a text that is put together without the lock, or copied under it. */
+static bool pytheus__reserve_long_text(pytheus__writer *writer, size_t size) {
     if (size > writer->long_text_size) {
         char *text = (char *)pytheus__resize(&writer->registry->allocator, writer->long_text,
                                              writer->long_text_size, size);
         if (!text) {
-            writer->err = pytheus__out_of_memory(node->family->name.text);
+            writer->err = pytheus__out_of_memory("page");
             return false;
         }
         writer->long_text = text;
         writer->long_text_size = size;
+    }
+    return true;
+}
+
+/* Copies the labels of a series that is to be written without the lock. */
+static bool pytheus__copy_labels(pytheus__writer *writer, pytheus__node *node) {
+    size_t size = node->text_size;
+    if (!pytheus__reserve_long_text(writer, size)) {
+        return false;
     }
     if (size) {
         memcpy(writer->long_text, pytheus__text_of(node), size);
@@ -4857,30 +7819,45 @@ static size_t pytheus__resume(const pytheus__family *family, const pytheus__curs
     return low;
 }
 
-enum pytheus__batch_end { PYTHEUS__MORE, PYTHEUS__NO_ROOM, PYTHEUS__LONG_SERIES, PYTHEUS__END };
+enum pytheus__batch_end { PYTHEUS__MORE, PYTHEUS__NO_ROOM, PYTHEUS__APART, PYTHEUS__END };
 
-/* Renders the series of a node that is on the page. */
+/* Renders the series of a node that is on the page, or copies what it takes to do that without the
+   lock: when its lines do not fit in the buffer, or a function is to be called. */
 static enum pytheus__batch_end pytheus__render_node(pytheus__writer *writer, pytheus__node *node) {
     const pytheus__family *family = node->family;
-    bool is_long = !pytheus__lines_fit(family, node->text_size, PYTHEUS__CHUNK_SIZE);
-    if (!is_long &&
-        !pytheus__lines_fit(family, node->text_size, PYTHEUS__CHUNK_SIZE - writer->used)) {
+    const pytheus__function *function = pytheus__function_of(family, node->link.serial);
+    bool apart =
+        function || !pytheus__lines_fit(family, writer->name, node->text_size, PYTHEUS__CHUNK_SIZE);
+    if (!apart && !pytheus__lines_fit(family, writer->name, node->text_size,
+                                      PYTHEUS__CHUNK_SIZE - writer->used)) {
         return PYTHEUS__NO_ROOM;
     }
-    (void)pytheus__read_cells(pytheus__make_view(node, node->generation), writer->values,
-                              family->num_cells);
-    if (is_long) {
-        return pytheus__copy_long(writer, node) ? PYTHEUS__LONG_SERIES : PYTHEUS__END;
+    if (!function && !pytheus__read_cells(pytheus__make_view(node, node->generation),
+                                          writer->values, family->num_cells)) {
+        return PYTHEUS__MORE; /* its words were removed by somebody else */
+    }
+    if (apart) {
+        writer->function.call = NULL;
+        if (function) {
+            writer->function = *function;
+        }
+        return pytheus__copy_labels(writer, node) ? PYTHEUS__APART : PYTHEUS__END;
     }
     pytheus__put_series(writer, family, pytheus__labels_of(node), writer->values);
     return PYTHEUS__MORE;
 }
 
+/* A series that a batch stopped at. */
+typedef struct pytheus__apart {
+    pytheus_view view;
+    size_t text_size;
+} pytheus__apart;
+
 /* Renders some nodes, under the lock. */
 static enum pytheus__batch_end pytheus__render_batch(pytheus__writer *writer,
                                                      pytheus__family *family,
                                                      pytheus__cursor *cursor,
-                                                     pytheus__piece *long_labels) {
+                                                     pytheus__apart *apart) {
     size_t visited, n = stbds_arrlenu(family->nodes);
     enum pytheus__batch_end end = PYTHEUS__MORE;
     cursor->place = pytheus__resume(family, cursor);
@@ -4893,8 +7870,9 @@ static enum pytheus__batch_end pytheus__render_batch(pytheus__writer *writer,
         if (node && node->generation & PYTHEUS__COMPLETE) {
             end = pytheus__render_node(writer, node);
         }
-        if (end == PYTHEUS__LONG_SERIES) {
-            long_labels->size = node->text_size;
+        if (end == PYTHEUS__APART) {
+            apart->view = pytheus__make_view(node, node->generation);
+            apart->text_size = node->text_size;
         }
         if (end != PYTHEUS__NO_ROOM) {
             cursor->serial = node ? node->link.serial : cursor->serial;
@@ -4904,105 +7882,1010 @@ static enum pytheus__batch_end pytheus__render_batch(pytheus__writer *writer,
     return end;
 }
 
-static void pytheus__write_family_page(pytheus__writer *writer, pytheus__family *family) {
+/* A function's value may be none that its counter takes: then the series is left out. */
+static void pytheus__write_apart(pytheus__writer *writer, const pytheus__family *family,
+                                 const pytheus__apart *apart) {
+    pytheus__piece labels;
+    labels.text = apart->text_size ? writer->long_text : "";
+    labels.size = apart->text_size;
+    if (!writer->function.call ||
+        !pytheus__call_function(&writer->function, apart->view, writer->values)) {
+        pytheus__put_series(writer, family, labels, writer->values);
+    }
+}
+
+static void pytheus__write_nodes(pytheus__writer *writer, pytheus__family *family) {
     pytheus__cursor cursor = {0, 0, 0};
     enum pytheus__batch_end end = PYTHEUS__MORE;
-    pytheus__put_piece(writer, family->header);
     while (end != PYTHEUS__END && !writer->err) {
-        pytheus__piece labels = {NULL, 0};
-        pytheus__acquire(&writer->registry->lock);
-        end = pytheus__render_batch(writer, family, &cursor, &labels);
-        pytheus__release(&writer->registry->lock);
-        if (end == PYTHEUS__LONG_SERIES) {
-            labels.text = labels.size ? writer->long_text : "";
-            pytheus__put_series(writer, family, labels, writer->values);
+        pytheus__apart apart = {{NULL, 0}, 0};
+        pytheus__acquire(&family->registry->lock);
+        end = pytheus__render_batch(writer, family, &cursor, &apart);
+        pytheus__release(&family->registry->lock);
+        if (end == PYTHEUS__APART) {
+            pytheus__write_apart(writer, family, &apart);
         } else if (end == PYTHEUS__NO_ROOM) {
             pytheus__flush(writer);
         }
     }
 }
 
-static pytheus__family *pytheus__family_at(pytheus_registry *registry, size_t i) {
-    pytheus__family *family;
+/* Where a text of this size can be put together, to be written by pytheus__put_draft; NULL: no
+   memory. */
+static char *pytheus__draft(pytheus__writer *writer, size_t size) {
+    if (size > PYTHEUS__CHUNK_SIZE - writer->used) {
+        pytheus__flush(writer);
+    }
+    if (size <= PYTHEUS__CHUNK_SIZE) {
+        return writer->buffer + writer->used;
+    }
+    return pytheus__reserve_long_text(writer, size) ? writer->long_text : NULL;
+}
+
+static void pytheus__put_draft(pytheus__writer *writer, const char *draft, size_t size) {
+    if (draft == writer->buffer + writer->used) {
+        writer->used += size;
+    } else {
+        pytheus__put(writer, draft, size);
+    }
+}
+
+static void pytheus__put_header(pytheus__writer *writer, pytheus_type type, const char *help) {
+    pytheus__text out = {NULL, 0};
+    size_t size;
+    pytheus__add_header(&out, writer->name, type, help);
+    size = out.size;
+    out.at = pytheus__draft(writer, size);
+    out.size = 0;
+    if (out.at) {
+        pytheus__add_header(&out, writer->name, type, help);
+        pytheus__put_draft(writer, out.at, size);
+    }
+}
+
+/* -- values that a backend keeps -- */
+
+static bool pytheus__is_read_first(const pytheus__family *family) {
+    return family->store && !pytheus__has_words(family->store);
+}
+
+/* Enters all series that there are; NULL: no memory. */
+static pytheus__snapshot *pytheus__snapshot_new(const pytheus_allocator *allocator,
+                                                pytheus__family *family) {
+    const size_t each = sizeof(pytheus__node *) + family->num_cells * sizeof(uint64_t);
+    pytheus__snapshot *snapshot;
+    size_t i, n, size;
+    pytheus__acquire(&family->registry->lock);
+    n = stbds_arrlenu(family->nodes);
+    size = sizeof *snapshot + n * each;
+    snapshot = (pytheus__snapshot *)pytheus__resize(allocator, NULL, 0, size);
+    if (snapshot) {
+        snapshot->family = family;
+        snapshot->size = size;
+        snapshot->num_series = 0;
+        snapshot->values = (uint64_t *)(void *)(snapshot + 1);
+        snapshot->nodes = (pytheus__node **)(void *)(snapshot->values + n * family->num_cells);
+    }
+    for (i = 0; snapshot && i < n; i++) {
+        pytheus__node *node = family->nodes[i];
+        if (node && node->generation & PYTHEUS__ELSEWHERE &&
+            pytheus__enter(pytheus__make_view(node, node->generation))) {
+            snapshot->nodes[snapshot->num_series++] = node;
+        }
+    }
+    pytheus__release(&family->registry->lock);
+    return snapshot;
+}
+
+static void pytheus__snapshot_free(const pytheus_allocator *allocator,
+                                   pytheus__snapshot *snapshot) {
+    size_t i;
+    for (i = 0; i < snapshot->num_series; i++) {
+        if (snapshot->nodes[i]) {
+            pytheus__leave(snapshot->nodes[i]);
+        }
+    }
+    pytheus__release_memory(allocator, snapshot, snapshot->size);
+}
+
+/* One series, which may have a function instead. */
+static pytheus_err pytheus__read_node(pytheus__node **node, uint64_t *values) {
+    const pytheus__family *family = (*node)->family;
+    pytheus_view view = pytheus__make_view(*node, PYTHEUS__LOAD_ACQUIRE(&(*node)->generation));
+    pytheus__function function = pytheus__copy_function(view);
+    if (!function.call) {
+        return pytheus__get_values(*node, values, pytheus__num_values(family));
+    }
+    if (pytheus__call_function(&function, view, values)) {
+        pytheus__leave(*node);
+        *node = NULL;
+    }
+    return PYTHEUS_OK;
+}
+
+/* All cells of the series, and their values. */
+typedef struct pytheus__bulk {
+    void **cells;
+    double *values;
+    size_t n;
+} pytheus__bulk;
+
+static pytheus_err pytheus__read_bulk(pytheus__snapshot *snapshot, const pytheus__bulk *bulk) {
+    const pytheus__family *family = snapshot->family;
+    const pytheus_backend *backend = &family->store->backend;
+    size_t i, n = pytheus__num_values(family);
+    pytheus_err err;
+    char before = pytheus__before_callback();
+    for (i = 0; i < bulk->n; i++) {
+        bulk->cells[i] = pytheus__backend_cells(snapshot->nodes[i / n])[i % n];
+        bulk->values[i] = 0;
+    }
+    err = backend->get_many(backend->user, bulk->cells, bulk->n, bulk->values);
+    err = pytheus__from_backend(family, before, err, "read values");
+    for (i = 0; !err && i < bulk->n; i++) {
+        err = pytheus__accept_value(family, bulk->values[i], i % n,
+                                    snapshot->values + i / n * family->num_cells);
+    }
+    return err;
+}
+
+static pytheus_err pytheus__read_at_once(const pytheus_allocator *allocator,
+                                         pytheus__snapshot *snapshot) {
+    pytheus__bulk bulk;
+    size_t size;
+    pytheus_err err;
+    bulk.n = snapshot->num_series * pytheus__num_values(snapshot->family);
+    size = bulk.n * (sizeof(double) + sizeof(void *));
+    bulk.values = (double *)pytheus__resize(allocator, NULL, 0, size);
+    if (!bulk.values) {
+        return pytheus__out_of_memory("page");
+    }
+    bulk.cells = (void **)(void *)(bulk.values + bulk.n);
+    err = pytheus__read_bulk(snapshot, &bulk);
+    pytheus__release_memory(allocator, bulk.values, size);
+    return err;
+}
+
+static pytheus_err pytheus__read_snapshot(const pytheus_allocator *allocator,
+                                          pytheus__snapshot *snapshot) {
+    pytheus__family *family = snapshot->family;
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    if (family->store->backend.get_many && snapshot->num_series &&
+        !PYTHEUS__LOAD(&family->num_functions)) {
+        return pytheus__read_at_once(allocator, snapshot);
+    }
+    for (i = 0; !err && i < snapshot->num_series; i++) {
+        err = pytheus__read_node(&snapshot->nodes[i], snapshot->values + i * family->num_cells);
+    }
+    return err;
+}
+
+/* Reads the values of a metric, to be freed also when that fails; NULL: no memory. */
+static pytheus__snapshot *pytheus__take_snapshot(pytheus__writer *writer, pytheus__family *family) {
+    const pytheus_allocator *allocator = &writer->registry->allocator;
+    pytheus__snapshot *snapshot = pytheus__snapshot_new(allocator, family);
+    writer->err =
+        snapshot ? pytheus__read_snapshot(allocator, snapshot) : pytheus__out_of_memory("page");
+    return snapshot;
+}
+
+static void pytheus__write_snapshot(pytheus__writer *writer, const pytheus__snapshot *snapshot) {
+    const pytheus__family *family = snapshot->family;
+    size_t i;
+    for (i = 0; i < snapshot->num_series && !writer->err; i++) {
+        if (snapshot->nodes[i]) {
+            pytheus__put_series(writer, family, pytheus__labels_of(snapshot->nodes[i]),
+                                snapshot->values + i * family->num_cells);
+        }
+    }
+}
+
+/* -- metrics on the page -- */
+
+/* The first entry after a serial number that was there when the page began; a collector has one
+   user more then. false: there is none. */
+static bool pytheus__next_entry(const pytheus__writer *writer, uint64_t after,
+                                pytheus__entry *entry) {
+    pytheus_registry *registry = writer->registry;
+    size_t low = 0, high;
+    bool found;
     pytheus__acquire(&registry->lock);
-    family = registry->families[i];
+    high = stbds_arrlenu(registry->entries);
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (registry->entries[middle].serial <= after) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    found = low < stbds_arrlenu(registry->entries) &&
+            registry->entries[low].serial <= writer->last_entry;
+    if (found) {
+        *entry = registry->entries[low];
+        if (entry->collecting) {
+            entry->collecting->users++;
+        }
+    }
     pytheus__release(&registry->lock);
-    return family;
+    return found;
+}
+
+/* Whether a backend has generated all samples of the metric. */
+static bool pytheus__is_generated(const pytheus__writer *writer, const pytheus__family *family) {
+    return family->store->backend.generate && family->registry == writer->registry;
+}
+
+/* NULL: families that are no metric of the registry. */
+static void pytheus__write_generated(pytheus__writer *writer, const pytheus__family *family) {
+    const pytheus__generated *generated;
+    for (generated = writer->generated; generated; generated = generated->next) {
+        if (generated->family == family) {
+            pytheus__put(writer, generated->text, generated->used);
+        }
+    }
+}
+
+static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *family) {
+    const pytheus__snapshot *snapshot = writer->snapshots;
+    if (!pytheus__is_read_first(family)) {
+        pytheus__write_nodes(writer, family);
+    } else if (pytheus__is_generated(writer, family)) {
+        pytheus__write_generated(writer, family);
+    } else {
+        while (snapshot && snapshot->family != family) {
+            snapshot = snapshot->next;
+        }
+        if (snapshot) {
+            pytheus__write_snapshot(writer, snapshot);
+        }
+    }
+}
+
+/* -- emitters -- */
+
+struct pytheus_emitter {
+    pytheus__writer *writer;
+    pytheus__collecting *collecting; /* NULL: a backend generates */
+    const pytheus__store *store;
+    bool names_only; /* it is being registered */
+    bool in_family;
+    bool leaves_out;
+    pytheus_type type;
+    char *name; /* of the family as exposed */
+    size_t name_size;
+    pytheus__generated *into;     /* NULL: the page */
+    pytheus__hash_entry *samples; /* stb_ds map: those of the family */
+};
+
+typedef struct pytheus__seeing {
+    pytheus__hash_entry **seen;
+    uint64_t key;
+    bool only_look;
+    bool again;
+} pytheus__seeing;
+
+static void pytheus__see(void *argument) {
+    pytheus__seeing *seeing = (pytheus__seeing *)argument;
+    pytheus__hash_entry *seen = *seeing->seen;
+    if (!seen) {
+        stbds_hmdefault(seen, 0);
+        *seeing->seen = seen;
+    }
+    seeing->again = stbds_hmgeti(seen, seeing->key) >= 0;
+    *seeing->seen = seen;
+    if (!seeing->again && !seeing->only_look) {
+        stbds_hmput(seen, seeing->key, 1);
+        *seeing->seen = seen;
+    }
+}
+
+static void pytheus__forget_seen(void *argument) {
+    pytheus__hash_entry **seen = (pytheus__hash_entry **)argument;
+    stbds_hmfree(*seen);
+}
+
+/* Ends everything that is being written. */
+static pytheus_err pytheus__page_failed(pytheus__writer *writer, pytheus_err err) {
+    writer->err = writer->err ? writer->err : err;
+    return writer->err;
+}
+
+/* Whether the hash is in the set, where it is put unless this is only a look. */
+static bool pytheus__was_seen(pytheus__writer *writer, pytheus__hash_entry **seen, uint64_t hash,
+                              bool only_look) {
+    pytheus__seeing seeing;
+    seeing.seen = seen;
+    seeing.key = hash;
+    seeing.only_look = only_look;
+    seeing.again = false;
+    if (!pytheus__try(writer->registry, pytheus__see, &seeing)) {
+        (void)pytheus__page_failed(writer, pytheus__out_of_memory("page"));
+    }
+    return seeing.again;
+}
+
+/* Remembers the names of a metric that was written: it may leave the registry before a collector
+   emits them again. */
+static void pytheus__see_names(pytheus__writer *writer, const pytheus__family *family) {
+    pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
+    size_t i, n = pytheus__claims(writer->registry->seed, family->type, family->metric, claims);
+    for (i = 0; i < n; i++) {
+        (void)pytheus__was_seen(writer, &writer->emitted, claims[i].hash, false);
+    }
+}
+
+static void pytheus__end_family(pytheus_emitter *out) {
+    (void)pytheus__try(out->writer->registry, pytheus__forget_seen, &out->samples);
+    out->in_family = out->leaves_out = false;
+    out->into = NULL;
+}
+
+static void pytheus__emitter_init(pytheus_emitter *out, pytheus__writer *writer,
+                                  pytheus__collecting *collecting, const pytheus__store *store) {
+    memset((void *)out, 0, sizeof *out);
+    out->writer = writer;
+    out->collecting = collecting;
+    out->store = store;
+}
+
+static void pytheus__emitter_free(pytheus_emitter *out) {
+    pytheus__end_family(out);
+    pytheus__release_memory(&out->writer->registry->allocator, out->name, out->name_size);
+}
+
+static const char *pytheus__emitter_name(const pytheus_emitter *out) {
+    return out->collecting ? out->collecting->collector.name : out->store->backend.name;
+}
+
+/* An error that leaves out only what was to be emitted. */
+static pytheus_err pytheus__emit_refused(pytheus_emitter *out, pytheus_err err) {
+    pytheus__tell_registry(out->writer->registry, err, pytheus__emitter_name(out));
+    return err;
+}
+
+/* The name with the registry's prefix becomes that of the lines to come. */
+static bool pytheus__set_name(pytheus_emitter *out, const char *name) {
+    pytheus__piece prefix = out->writer->registry->prefix;
+    size_t size = prefix.size + strlen(name);
+    if (size + 1 > out->name_size) {
+        char *place = (char *)pytheus__resize(&out->writer->registry->allocator, out->name,
+                                              out->name_size, size + 1);
+        if (!place) {
+            (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
+            return false;
+        }
+        out->name = place;
+        out->name_size = size + 1;
+    }
+    memcpy(out->name, prefix.text, prefix.size);
+    memcpy(out->name + prefix.size, name, size - prefix.size + 1);
+    out->writer->name.text = out->name;
+    out->writer->name.size = size;
+    return true;
+}
+
+/* Counts and tells a family that is left out because its name is taken. */
+static pytheus_err pytheus__leave_out(pytheus_emitter *out, const char *name) {
+    pytheus_err err = pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s is on the page already",
+                                   pytheus__emitter_name(out), name);
+    out->leaves_out = true;
+    if (out->names_only) {
+        return pytheus__page_failed(out->writer, err);
+    }
+    if (out->collecting) {
+        (void)PYTHEUS__ADD(&out->collecting->clashes, 1);
+    }
+    pytheus__tell_registry(out->writer->registry, err, pytheus__emitter_name(out));
+    return PYTHEUS_OK;
+}
+
+/* Whether a metric of the backend was taken from the page: others may still have series of it.
+   Under the lock. */
+static bool pytheus__was_taken_off(const pytheus_emitter *out, const char *name) {
+    const pytheus_registry *registry = out->writer->registry;
+    size_t i;
+    for (i = 0; out->store && i < stbds_arrlenu(registry->families); i++) {
+        const pytheus__family *family = registry->families[i];
+        if (family->store == out->store && strcmp(family->metric, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a name that the family would write is a metric's or was emitted before; *known is the
+   metric of that name, where it belongs to the backend that emits. */
+static bool pytheus__is_taken(pytheus_emitter *out, pytheus_type type, const char *name,
+                              const pytheus__family **known) {
+    pytheus_registry *registry = out->writer->registry;
+    pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
+    size_t i, n = pytheus__claims(registry->seed, type, name, claims);
+    bool taken = false;
+    *known = NULL;
+    pytheus__acquire(&registry->lock);
+    for (i = 0; i < n && !taken && !*known; i++) {
+        uint64_t key;
+        const pytheus__family *family = pytheus__claimant(registry, &claims[i], &key);
+        if (family && out->store && family->store == out->store && family->type == type &&
+            strcmp(family->metric, name) == 0) {
+            *known = family;
+        }
+        taken = family && !*known;
+    }
+    out->leaves_out = !taken && !*known && pytheus__was_taken_off(out, name);
+    pytheus__release(&registry->lock);
+    for (i = 0; i < n && !taken; i++) {
+        taken = pytheus__was_seen(out->writer, &out->writer->emitted, claims[i].hash, true);
+    }
+    for (i = 0; i < n && !taken; i++) {
+        (void)pytheus__was_seen(out->writer, &out->writer->emitted, claims[i].hash, false);
+    }
+    return taken;
+}
+
+static pytheus__generated *pytheus__generated_for(pytheus_emitter *out,
+                                                  const pytheus__family *known) {
+    pytheus__writer *writer = out->writer;
+    pytheus__generated *generated = (pytheus__generated *)pytheus__resize(
+        &writer->registry->allocator, NULL, 0, sizeof *generated);
+    if (!generated) {
+        (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
+        return NULL;
+    }
+    memset((void *)generated, 0, sizeof *generated);
+    generated->family = known;
+    *writer->last_generated = generated;
+    writer->last_generated = &generated->next;
+    return generated;
+}
+
+/* Where a line of this size goes; NULL: no memory. */
+static char *pytheus__emit_room(pytheus_emitter *out, size_t size) {
+    pytheus__generated *into = out->into;
+    char *room = NULL;
+    if (!into) {
+        room = pytheus__draft(out->writer, size);
+    } else if (size <= into->capacity - into->used) {
+        room = into->text + into->used;
+    } else {
+        size_t capacity = into->capacity * 2 + size + 500;
+        char *text = (char *)pytheus__resize(&out->writer->registry->allocator, into->text,
+                                             into->capacity, capacity);
+        if (text) {
+            into->text = text;
+            into->capacity = capacity;
+            room = text + into->used;
+        }
+    }
+    if (!room) {
+        (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
+    }
+    return room;
+}
+
+static pytheus_err pytheus__emitted(pytheus_emitter *out, const char *room, size_t size) {
+    if (out->into) {
+        out->into->used += size;
+    } else {
+        pytheus__put_draft(out->writer, room, size);
+    }
+    return out->writer->err;
+}
+
+static pytheus_err pytheus__check_emitted(const pytheus_emitter *out,
+                                          const pytheus_family *family) {
+    pytheus_desc desc = PYTHEUS__EMPTY;
+    const char *name = family && family->name ? family->name : "";
+    if (!family) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: no family", pytheus__emitter_name(out));
+    }
+    if (family->type < PYTHEUS_COUNTER || family->type > PYTHEUS_SUMMARY) {
+        return pytheus_fail(PYTHEUS_ERR_TYPE, "%.100s: %.100s has no type that there is",
+                            pytheus__emitter_name(out), name);
+    }
+    if (out->store && pytheus__is_reserved(name) && pytheus__is_name(name, true)) {
+        return PYTHEUS_OK;
+    }
+    desc.name = name;
+    desc.unit = family->unit;
+    return pytheus__check_name(&desc);
+}
+
+static pytheus_err pytheus__emit_header(pytheus_emitter *out, const char *help) {
+    pytheus__text line = {NULL, 0};
+    char *room;
+    pytheus__add_header(&line, out->writer->name, out->type, help);
+    room = pytheus__emit_room(out, line.size);
+    if (!room) {
+        return out->writer->err;
+    }
+    line.at = room;
+    line.size = 0;
+    pytheus__add_header(&line, out->writer->name, out->type, help);
+    return pytheus__emitted(out, room, line.size);
+}
+
+PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_family *family) {
+    const pytheus__family *known = NULL;
+    pytheus_err err = out->writer->err;
+    if (err) {
+        return err;
+    }
+    pytheus__end_family(out);
+    err = pytheus__check_emitted(out, family);
+    if (err) {
+        out->leaves_out = true;
+        return pytheus__emit_refused(out, err);
+    }
+    out->in_family = true;
+    out->type = family->type;
+    if (pytheus__is_taken(out, family->type, family->name, &known)) {
+        return pytheus__leave_out(out, family->name);
+    }
+    if (out->leaves_out) {
+        return out->writer->err;
+    }
+    if (!out->writer->err && out->store) {
+        out->into = pytheus__generated_for(out, known);
+    }
+    if (out->writer->err || !pytheus__set_name(out, family->name) || out->names_only || known) {
+        return out->writer->err;
+    }
+    return pytheus__emit_header(out, family->help ? family->help : "");
+}
+
+/* The label that samples with this suffix must have; NULL: none; "": there is no such suffix. */
+static const char *pytheus__own_label(pytheus_type type, const char *suffix) {
+    bool is_total = strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0;
+    if (type < PYTHEUS_HISTOGRAM) {
+        return *suffix ? "" : NULL;
+    }
+    if (is_total) {
+        return NULL;
+    }
+    if (type == PYTHEUS_HISTOGRAM) {
+        return strcmp(suffix, "_bucket") == 0 ? "le" : "";
+    }
+    return *suffix ? "" : "quantile";
+}
+
+static pytheus_err pytheus__bad_sample(const pytheus_emitter *out, const char *what,
+                                       const char *which) {
+    return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: %.100s: %s \"%.60s\"",
+                        pytheus__emitter_name(out), out->name, what, which);
+}
+
+static const char *pytheus__skip_digits(const char *text) {
+    while (pytheus__is_digit(*text)) {
+        text++;
+    }
+    return text;
+}
+
+/* +Inf, 0.5, -2, 1e+06 */
+static bool pytheus__is_number_text(const char *text) {
+    const char *digits, *end;
+    if (strcmp(text, "+Inf") == 0) {
+        return true;
+    }
+    digits = text + (*text == '-');
+    end = pytheus__skip_digits(digits);
+    if (end > digits && *end == '.') {
+        digits = end + 1;
+        end = pytheus__skip_digits(digits);
+    }
+    if (end > digits && (*end == 'e' || *end == 'E')) {
+        digits = end + 1 + (end[1] == '+' || end[1] == '-');
+        end = pytheus__skip_digits(digits);
+    }
+    return end > digits && !*end;
+}
+
+static bool pytheus__has_label(const pytheus_sample *sample, size_t n, const char *label) {
+    size_t i;
+    for (i = 0; i + 1 < n; i += 2) {
+        if (strcmp(sample->pairs[i], label) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pytheus_err pytheus__check_sample(const pytheus_emitter *out, const pytheus_sample *sample,
+                                         const char *suffix) {
+    const char *own = pytheus__own_label(out->type, suffix);
+    size_t i;
+    if (own && !*own) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: %.100s has no samples with \"%.60s\"",
+                            pytheus__emitter_name(out), out->name, suffix);
+    }
+    if (sample->num_strings % 2 || (sample->num_strings && !sample->pairs)) {
+        return pytheus__bad_sample(out, "labels come in pairs", "");
+    }
+    for (i = 0; i < sample->num_strings; i += 2) {
+        const char *name = sample->pairs[i];
+        bool is_own = own && name && strcmp(name, own) == 0;
+        if (!name || !pytheus__is_name(name, false) || pytheus__starts_with(name, "__")) {
+            return pytheus__bad_sample(out, "not a valid label name", name ? name : "");
+        }
+        if (!sample->pairs[i + 1] || pytheus__has_label(sample, i, name)) {
+            return pytheus__bad_sample(
+                out, sample->pairs[i + 1] ? "twice the label" : "NULL as the label", name);
+        }
+        if (is_own && !pytheus__is_number_text(sample->pairs[i + 1])) {
+            return pytheus__bad_sample(out, "not a number as the label", name);
+        }
+        if (!is_own && out->type >= PYTHEUS_HISTOGRAM &&
+            strcmp(name, out->type == PYTHEUS_HISTOGRAM ? "le" : "quantile") == 0) {
+            return pytheus__bad_sample(out, "only some samples have", name);
+        }
+    }
+    return own && !pytheus__has_label(sample, sample->num_strings, own)
+               ? pytheus__bad_sample(out, "a sample without", own)
+               : PYTHEUS_OK;
+}
+
+static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, const char *string) {
+    while (*string) {
+        int step = pytheus__utf8_step((const unsigned char *)string);
+        const char *bytes = step > 0 ? string : "\xef\xbf\xbd";
+        hash = pytheus__hash_more(seed, hash, bytes, step > 0 ? (size_t)step : 3);
+        string += step > 0 ? step : -step;
+    }
+    return hash;
+}
+
+/* The same for labels in any order. */
+static uint64_t pytheus__hash_sample(const pytheus_registry *registry, const char *suffix,
+                                     const pytheus_sample *sample) {
+    const uint64_t *seed = registry->seed;
+    uint64_t hash = pytheus__hash_more(seed, seed[0], suffix, strlen(suffix));
+    size_t i;
+    for (i = 0; i < sample->num_strings; i += 2) {
+        const char *name = sample->pairs[i], *value = sample->pairs[i + 1];
+        uint64_t pair = pytheus__hash_more(seed, seed[0], name, strlen(name) + 1);
+        hash += *value ? pytheus__hash_mended(seed, pair, value) : 0; /* as if it were not there */
+    }
+    return hash;
+}
+
+/* What does not change between the two passes is put together before. */
+static void pytheus__add_sample(pytheus__text *line, pytheus__piece name, const char *suffix,
+                                const pytheus_sample *sample, const char *end) {
+    size_t i;
+    pytheus__add(line, name.text, name.size);
+    pytheus__add_string(line, suffix);
+    for (i = 0; i < sample->num_strings; i += 2) {
+        pytheus__add_string(line, i ? "\"," : "{");
+        pytheus__add_string(line, sample->pairs[i]);
+        pytheus__add_string(line, "=\"");
+        pytheus__add_readable(line, sample->pairs[i + 1], true);
+    }
+    pytheus__add_string(line, sample->num_strings ? "\"}" : "");
+    pytheus__add_string(line, end);
+}
+
+/* " 5 1700000000000\n" */
+static void pytheus__end_line(const pytheus_sample *sample, char *end) {
+    *end++ = ' ';
+    end = pytheus__put_double(end, sample->value);
+    if (sample->has_timestamp) {
+        uint64_t size = sample->timestamp_ms < 0 ? -(uint64_t)sample->timestamp_ms
+                                                 : (uint64_t)sample->timestamp_ms;
+        *end++ = ' ';
+        *end = '-';
+        end = pytheus__put_integer(end + (sample->timestamp_ms < 0), size);
+    }
+    memcpy(end, "\n", 2);
+}
+
+PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample) {
+    const char *suffix = sample && sample->suffix ? sample->suffix : "";
+    char end[2 * PYTHEUS__NUMBER_SIZE];
+    pytheus__text line = {NULL, 0};
+    pytheus_err err = out->writer->err;
+    char *room;
+    if (err || out->leaves_out) {
+        return err;
+    }
+    if (!out->in_family || !sample) {
+        return pytheus__emit_refused(
+            out, pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: %s", pytheus__emitter_name(out),
+                              sample ? "a sample without a family" : "no sample"));
+    }
+    err = pytheus__check_sample(out, sample, suffix);
+    if (!err &&
+        pytheus__was_seen(out->writer, &out->samples,
+                          pytheus__hash_sample(out->writer->registry, suffix, sample), false)) {
+        err = pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s: twice the same labels",
+                           pytheus__emitter_name(out), out->name);
+    }
+    if (err) {
+        return pytheus__emit_refused(out, err);
+    }
+    if (out->writer->err || out->names_only) {
+        return out->writer->err;
+    }
+    pytheus__end_line(sample, end);
+    pytheus__add_sample(&line, out->writer->name, suffix, sample, end);
+    room = pytheus__emit_room(out, line.size);
+    if (!room) {
+        return out->writer->err;
+    }
+    line.at = room;
+    line.size = 0;
+    pytheus__add_sample(&line, out->writer->name, suffix, sample, end);
+    return pytheus__emitted(out, room, line.size);
+}
+
+/* Room for the values of one series of a metric. */
+static bool pytheus__reserve_values(pytheus__writer *writer, size_t n) {
+    if (n > writer->num_values) {
+        uint64_t *values = (uint64_t *)pytheus__resize(&writer->registry->allocator, writer->values,
+                                                       writer->num_values * sizeof *writer->values,
+                                                       n * sizeof *writer->values);
+        if (!values) {
+            writer->err = pytheus__out_of_memory("page");
+            return false;
+        }
+        writer->values = values;
+        writer->num_values = n;
+    }
+    return true;
+}
+
+/* With the series that a collector has made for this page. */
+static void pytheus__write_metric_now(pytheus__writer *writer, pytheus__family *family) {
+    pytheus__snapshot *snapshot = NULL;
+    uint64_t youngest = writer->youngest;
+    writer->youngest = PYTHEUS__LOAD(&pytheus__last_serial);
+    if (pytheus__is_read_first(family)) {
+        snapshot = pytheus__take_snapshot(writer, family);
+    }
+    if (!writer->err && pytheus__reserve_values(writer, family->num_cells)) {
+        pytheus__put_header(writer, family->type, family->help.text);
+        if (snapshot) {
+            pytheus__write_snapshot(writer, snapshot);
+        } else {
+            pytheus__write_nodes(writer, family);
+        }
+    }
+    if (snapshot) {
+        pytheus__snapshot_free(&writer->registry->allocator, snapshot);
+    }
+    writer->youngest = youngest;
+}
+
+PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view metric) {
+    const pytheus__family *known = NULL;
+    pytheus__family *family = metric.node ? metric.node->family : NULL;
+    if (out->writer->err) {
+        return out->writer->err;
+    }
+    pytheus__end_family(out);
+    if (!family || out->store) {
+        pytheus_err err = family ? PYTHEUS_ERR_TYPE : PYTHEUS_ERR_NOTHING;
+        return pytheus__emit_refused(
+            out, pytheus_fail(err, "%.100s: %s", pytheus__emitter_name(out),
+                              family ? "a backend emits families" : "nothing is no metric"));
+    }
+    if (pytheus__is_taken(out, family->type, family->metric, &known)) {
+        pytheus_err err = pytheus__leave_out(out, family->metric);
+        out->leaves_out = false;
+        return err;
+    }
+    if (out->writer->err || out->names_only || !pytheus__set_name(out, family->metric)) {
+        return out->writer->err;
+    }
+    pytheus__write_metric_now(out->writer, family);
+    return out->writer->err;
+}
+
+/* Runs a collector. Its error is the page's. */
+static void pytheus__collect(pytheus__writer *writer, pytheus__collecting *collecting,
+                             bool names_only) {
+    const pytheus_collector *collector = &collecting->collector;
+    pytheus_emitter out;
+    pytheus_err err;
+    char before = pytheus__before_callback();
+    pytheus__emitter_init(&out, writer, collecting, NULL);
+    out.names_only = names_only;
+    err = collector->collect(collector->user, &out);
+    err = pytheus__after_callback(before, err, collector->name, "the collector failed");
+    pytheus__emitter_free(&out);
+    (void)pytheus__page_failed(writer, err);
+}
+
+static void pytheus__generate_store(pytheus__writer *writer, const pytheus__store *store) {
+    pytheus_emitter out;
+    pytheus_err err;
+    char before = pytheus__before_callback();
+    pytheus__emitter_init(&out, writer, NULL, store);
+    err = store->backend.generate(store->backend.user, &out);
+    err = pytheus__after_callback(before, err, store->backend.name,
+                                  "the backend failed to generate samples");
+    pytheus__emitter_free(&out);
+    (void)pytheus__page_failed(writer, err);
+}
+
+/* -- the library's own samples -- */
+
+/* A counter that is on the page once it is not 0. */
+typedef struct pytheus__own_counter {
+    const char *name, *help, *label;
+    bool has_header;
+} pytheus__own_counter;
+
+static void pytheus__put_string(pytheus__writer *writer, const char *string) {
+    pytheus__put(writer, string, strlen(string));
+}
+
+static void pytheus__put_own_header(pytheus__writer *writer, pytheus__own_counter *counter) {
+    pytheus__put_string(writer, "# HELP ");
+    pytheus__put_piece(writer, writer->registry->prefix);
+    pytheus__put_string(writer, counter->name);
+    pytheus__put_string(writer, counter->help);
+    pytheus__put_string(writer, "\n# TYPE ");
+    pytheus__put_piece(writer, writer->registry->prefix);
+    pytheus__put_string(writer, counter->name);
+    pytheus__put_string(writer, " counter\n");
+    counter->has_header = true;
+}
+
+static void pytheus__put_own(pytheus__writer *writer, pytheus__own_counter *counter,
+                             const char *value, uint64_t n) {
+    pytheus__text text = {NULL, 0};
+    char *room;
+    if (!n) {
+        return;
+    }
+    if (!counter->has_header) {
+        pytheus__put_own_header(writer, counter);
+    }
+    pytheus__put_piece(writer, writer->registry->prefix);
+    pytheus__put_string(writer, counter->name);
+    pytheus__put_string(writer, "{");
+    pytheus__put_string(writer, counter->label);
+    pytheus__put_string(writer, "=\"");
+    pytheus__add_readable(&text, value, true);
+    room = pytheus__draft(writer, text.size);
+    if (room) {
+        text.at = room;
+        text.size = 0;
+        pytheus__add_readable(&text, value, true);
+        pytheus__put_draft(writer, room, text.size);
+    }
+    pytheus__put_string(writer, "\"} ");
+    pytheus__put_count(writer, n);
 }
 
 #define PYTHEUS__OVERFLOW_NAME "pytheus_overflow_calls_total"
 
-static void pytheus__put_overflow_header(pytheus__writer *writer) {
-    pytheus__piece prefix = writer->registry->prefix;
-    pytheus__put(writer, "# HELP ", 7);
-    pytheus__put_piece(writer, prefix);
-    pytheus__put(writer, PYTHEUS__OVERFLOW_NAME, sizeof PYTHEUS__OVERFLOW_NAME - 1);
-    static const char help[] = " Calls with new labels that got a metric's overflow series.\n";
-    pytheus__put(writer, help, sizeof help - 1);
-    pytheus__put(writer, "# TYPE ", 7);
-    pytheus__put_piece(writer, prefix);
-    pytheus__put(writer, PYTHEUS__OVERFLOW_NAME, sizeof PYTHEUS__OVERFLOW_NAME - 1);
-    pytheus__put(writer, " counter\n", 9);
-}
-
-static void pytheus__put_overflow(pytheus__writer *writer, const pytheus__family *family,
-                                  uint64_t calls) {
-    pytheus__put_piece(writer, writer->registry->prefix);
-    pytheus__put(writer, PYTHEUS__OVERFLOW_NAME, sizeof PYTHEUS__OVERFLOW_NAME - 1);
-    pytheus__put(writer, "{metric=\"", 9);
-    pytheus__put_piece(writer, family->name);
-    pytheus__put(writer, "\"} ", 3);
-    pytheus__put_count(writer, calls);
-}
-
 static void pytheus__write_overflows(pytheus__writer *writer) {
-    bool any = false;
-    size_t i;
-    for (i = 0; i < writer->num_families; i++) {
-        const pytheus__family *family = pytheus__family_at(writer->registry, i);
-        uint64_t calls = PYTHEUS__LOAD(&family->overflow_calls);
-        if (calls && family->listed) {
-            if (!any) {
-                pytheus__put_overflow_header(writer);
-            }
-            any = true;
-            pytheus__put_overflow(writer, family, calls);
+    pytheus__own_counter counter = {PYTHEUS__OVERFLOW_NAME,
+                                    " Calls with new labels that got a metric's overflow series.",
+                                    "metric", false};
+    pytheus__entry entry;
+    entry.serial = 0;
+    while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
+        if (entry.collecting) {
+            pytheus__collecting_release(writer->registry, entry.collecting);
+        } else {
+            pytheus__put_own(writer, &counter, entry.name.text,
+                             PYTHEUS__LOAD(&entry.family->overflow_calls));
         }
     }
+}
+
+static void pytheus__write_clashes(pytheus__writer *writer) {
+    pytheus__own_counter counter = {
+        "pytheus_collector_clashes_total",
+        " Families left out because their name was on the page already.", "collector", false};
+    pytheus__entry entry;
+    entry.serial = 0;
+    while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
+        if (entry.collecting) {
+            pytheus__put_own(writer, &counter, entry.collecting->collector.name,
+                             PYTHEUS__LOAD(&entry.collecting->clashes));
+            pytheus__collecting_release(writer->registry, entry.collecting);
+        }
+    }
+}
+
+/* -- pages -- */
+
+static void pytheus__write_metric(pytheus__writer *writer, const pytheus__entry *entry) {
+    pytheus__family *family = entry->family;
+    writer->name = entry->name;
+    if (writer->has_collectors) {
+        pytheus__see_names(writer, family);
+    }
+    pytheus__put_header(writer, family->type, family->help.text);
+    pytheus__write_samples(writer, family);
 }
 
 static void pytheus__write_page(pytheus__writer *writer) {
-    pytheus__family *family;
-    size_t i;
-    for (i = 0; !writer->err && i < writer->num_families; i++) {
-        family = pytheus__family_at(writer->registry, i);
-        if (family->listed) {
-            pytheus__write_family_page(writer, family);
+    pytheus__entry entry;
+    entry.serial = 0;
+    while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
+        if (entry.collecting) {
+            pytheus__collect(writer, entry.collecting, false);
+            pytheus__collecting_release(writer->registry, entry.collecting);
+        } else {
+            pytheus__write_metric(writer, &entry);
         }
     }
+    pytheus__write_generated(writer, NULL);
     pytheus__write_overflows(writer);
+    pytheus__write_clashes(writer);
     pytheus__flush(writer);
 }
 
-/* Settles what is on the page, and takes the memory that all of its series need. */
+/* Settles what is on the page, and takes the memory that all of its metrics need. */
 static void pytheus__begin_page(pytheus__writer *writer) {
     pytheus_registry *registry = writer->registry;
-    size_t i;
+    size_t i, most = 1;
     pytheus__acquire(&registry->lock);
     writer->youngest = PYTHEUS__LOAD(&pytheus__last_serial);
-    writer->num_families = stbds_arrlenu(registry->families);
-    for (i = 0; i < writer->num_families; i++) {
-        size_t n = registry->families[i]->num_cells;
-        writer->num_values = n > writer->num_values ? n : writer->num_values;
+    writer->last_entry = registry->last_entry;
+    for (i = 0; i < stbds_arrlenu(registry->entries); i++) {
+        const pytheus__family *family = registry->entries[i].family;
+        writer->has_collectors |= !family;
+        most = family && family->num_cells > most ? family->num_cells : most;
     }
     pytheus__release(&registry->lock);
+    writer->last_generated = &writer->generated;
     writer->buffer = (char *)pytheus__resize(&registry->allocator, NULL, 0, PYTHEUS__CHUNK_SIZE);
-    writer->num_values += 1; /* an allocator is never asked for nothing */
-    writer->values = (uint64_t *)pytheus__resize(&registry->allocator, NULL, 0,
-                                                 writer->num_values * sizeof *writer->values);
-    if (!writer->buffer || !writer->values) {
+    if (!writer->buffer || !pytheus__reserve_values(writer, most)) {
         writer->err = pytheus__out_of_memory("page");
     }
+}
+
+/* Reads what backends keep, so that a failing one gives no page at all. */
+static void pytheus__read_backends(pytheus__writer *writer) {
+    pytheus__store *store;
+    pytheus__entry entry;
+    size_t i;
+    for (i = 0; !writer->err && (store = pytheus__store_at(writer->registry, i)) != NULL; i++) {
+        if (store->backend.generate) {
+            pytheus__generate_store(writer, store);
+        }
+        pytheus__store_release(writer->registry, store);
+    }
+    entry.serial = 0;
+    while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
+        if (entry.collecting) {
+            pytheus__collecting_release(writer->registry, entry.collecting);
+        } else if (pytheus__is_read_first(entry.family) &&
+                   !pytheus__is_generated(writer, entry.family)) {
+            pytheus__snapshot *snapshot = pytheus__take_snapshot(writer, entry.family);
+            if (snapshot) {
+                snapshot->next = writer->snapshots;
+                writer->snapshots = snapshot;
+            }
+        }
+    }
+}
+
+static void pytheus__end_page(pytheus__writer *writer) {
+    const pytheus_allocator *allocator = &writer->registry->allocator;
+    while (writer->snapshots) {
+        pytheus__snapshot *snapshot = writer->snapshots;
+        writer->snapshots = snapshot->next;
+        pytheus__snapshot_free(allocator, snapshot);
+    }
+    while (writer->generated) {
+        pytheus__generated *generated = writer->generated;
+        writer->generated = generated->next;
+        pytheus__release_memory(allocator, generated->text, generated->capacity);
+        pytheus__release_memory(allocator, generated, sizeof *generated);
+    }
+    (void)pytheus__try(writer->registry, pytheus__forget_seen, &writer->emitted);
+    pytheus__release_memory(allocator, writer->buffer, PYTHEUS__CHUNK_SIZE);
+    pytheus__release_memory(allocator, writer->values, writer->num_values * sizeof *writer->values);
+    pytheus__release_memory(allocator, writer->long_text, writer->long_text_size);
 }
 
 static pytheus_err pytheus__end_of_page(pytheus_registry *registry, pytheus_err err) {
@@ -5015,29 +8898,258 @@ static pytheus_err pytheus__end_of_page(pytheus_registry *registry, pytheus_err 
 PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format format,
                                       const pytheus_sink *sink) {
     pytheus__writer writer;
-    const pytheus_allocator *allocator;
     (void)format;
     if (!sink || !sink->put) {
-        return pytheus__fail(PYTHEUS_ERR_IO, "page: no sink");
+        return pytheus_fail(PYTHEUS_ERR_IO, "page: no sink");
     }
-    memset(&writer, 0, sizeof writer);
+    memset((void *)&writer, 0, sizeof writer);
     writer.registry = pytheus__registry_or_default(registry);
     writer.sink = sink;
-    allocator = &writer.registry->allocator;
     pytheus__begin_page(&writer);
+    if (!writer.err) {
+        pytheus__read_backends(&writer);
+    }
     if (!writer.err) {
         pytheus__write_page(&writer);
     }
-    pytheus__release_memory(allocator, writer.buffer, PYTHEUS__CHUNK_SIZE);
-    pytheus__release_memory(allocator, writer.values, writer.num_values * sizeof *writer.values);
-    pytheus__release_memory(allocator, writer.long_text, writer.long_text_size);
+    pytheus__end_page(&writer);
     return pytheus__end_of_page(writer.registry, writer.err);
 }
 
-/* -- sinks -- */
+/* ==== WHAT IS ON A REGISTRY'S PAGE ==== */
+
+static pytheus__entry *pytheus__entry_of(pytheus_registry *registry,
+                                         const pytheus__family *family) {
+    size_t i;
+    for (i = 0; i < stbds_arrlenu(registry->entries); i++) {
+        if (registry->entries[i].family == family) {
+            return &registry->entries[i];
+        }
+    }
+    return NULL;
+}
+
+static bool pytheus__has_same_prefix(const pytheus_registry *a, const pytheus_registry *b) {
+    return a->prefix.size == b->prefix.size &&
+           memcmp(a->prefix.text, b->prefix.text, a->prefix.size) == 0;
+}
+
+/* Puts a metric of another registry on the page, under its name there. Under the lock; false: no
+   memory. */
+static bool pytheus__list_renamed(pytheus__listing *listing) {
+    pytheus_registry *registry = listing->registry;
+    pytheus__piece prefix = registry->prefix;
+    size_t metric_size = strlen(listing->family->metric);
+    size_t size = pytheus__cache_lines(prefix.size + metric_size + 1);
+    pytheus__arena_mark mark;
+    char *text;
+    if (!pytheus__arena_reserve(registry, size)) {
+        return false;
+    }
+    mark.at = registry->arena;
+    mark.end = registry->arena_end;
+    text = (char *)pytheus__arena_take(registry, size);
+    memcpy(text, prefix.text, prefix.size);
+    memcpy(text + prefix.size, listing->family->metric, metric_size + 1);
+    listing->name.text = text;
+    listing->name.size = prefix.size + metric_size;
+    if (pytheus__list(listing)) {
+        return true;
+    }
+    pytheus__arena_rewind(registry, mark);
+    return false;
+}
+
+/* Under the lock. */
+static pytheus_err pytheus__add_listing(pytheus_registry *registry, pytheus__family *family) {
+    pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
+    pytheus__listing listing;
+    size_t i, n = pytheus__claims(registry->seed, family->type, family->metric, claims);
+    bool listed;
+    if (pytheus__entry_of(registry, family)) {
+        return PYTHEUS_OK;
+    }
+    for (i = 0; i < n; i++) {
+        uint64_t key;
+        const pytheus__family *rival = pytheus__claimant(registry, &claims[i], &key);
+        if (rival) {
+            return pytheus_fail(PYTHEUS_ERR_DUPLICATE,
+                                "%.100s: its names are taken by a metric %.100s", family->metric,
+                                rival->metric);
+        }
+    }
+    listing.registry = registry;
+    listing.family = family;
+    listing.name = family->name;
+    listed = pytheus__has_same_prefix(registry, family->registry) ? pytheus__list(&listing)
+                                                                  : pytheus__list_renamed(&listing);
+    return listed ? PYTHEUS_OK : pytheus__out_of_memory(family->metric);
+}
+
+PYTHEUS_API pytheus_err pytheus_registry_add(pytheus_registry *registry, pytheus_view metric) {
+    pytheus__family *family = metric.node ? metric.node->family : NULL;
+    pytheus_err err;
+    if (!family) {
+        return pytheus__refuse(metric, PYTHEUS_COUNTER);
+    }
+    registry = pytheus__registry_or_default(registry);
+    pytheus__acquire(&registry->lock);
+    err = pytheus__add_listing(registry, family);
+    pytheus__release(&registry->lock);
+    if (err) {
+        pytheus__tell_registry(registry, err, family->metric);
+    }
+    return err;
+}
+
+PYTHEUS_API pytheus_err pytheus_registry_remove(pytheus_registry *registry, pytheus_view metric) {
+    const pytheus__family *family = metric.node ? metric.node->family : NULL;
+    const pytheus__entry *entry;
+    if (!family) {
+        return pytheus__refuse(metric, PYTHEUS_COUNTER);
+    }
+    registry = pytheus__registry_or_default(registry);
+    pytheus__acquire(&registry->lock);
+    entry = pytheus__entry_of(registry, family);
+    if (entry) {
+        pytheus__take_names_back(registry, family);
+        stbds_arrdel(registry->entries, (size_t)(entry - registry->entries));
+    }
+    pytheus__release(&registry->lock);
+    if (!entry) {
+        (void)pytheus_fail(PYTHEUS_ERR_NOTHING, "%.100s: not in this registry", family->metric);
+        pytheus__tell_registry(registry, PYTHEUS_ERR_NOTHING, family->metric);
+    }
+    return entry ? PYTHEUS_OK : PYTHEUS_ERR_NOTHING;
+}
+
+/* A copy with its name; NULL: no memory. */
+static pytheus__collecting *pytheus__collecting_new(pytheus_registry *registry,
+                                                    const pytheus_collector *collector) {
+    size_t name_size = strlen(collector->name) + 1;
+    size_t size = sizeof(pytheus__collecting) + name_size;
+    pytheus__collecting *collecting =
+        (pytheus__collecting *)pytheus__resize(&registry->allocator, NULL, 0, size);
+    if (collecting) {
+        memset((void *)collecting, 0, sizeof *collecting);
+        memcpy(collecting + 1, collector->name, name_size);
+        collecting->collector = *collector;
+        collecting->collector.name = (const char *)(collecting + 1);
+        collecting->size = size;
+        collecting->users = 1;
+    }
+    return collecting;
+}
+
+/* Runs it for the names alone: none may be taken. */
+static pytheus_err pytheus__try_collector(pytheus_registry *registry,
+                                          pytheus__collecting *collecting) {
+    pytheus__writer writer;
+    memset((void *)&writer, 0, sizeof writer);
+    writer.registry = registry;
+    pytheus__collect(&writer, collecting, true);
+    (void)pytheus__try(registry, pytheus__forget_seen, &writer.emitted);
+    return writer.err;
+}
+
+/* Where the collector of this name is, or the end. */
+static size_t pytheus__collector_place(const pytheus_registry *registry, const char *name) {
+    size_t i, n = stbds_arrlenu(registry->entries);
+    for (i = 0; i < n; i++) {
+        const pytheus__collecting *collecting = registry->entries[i].collecting;
+        if (collecting && strcmp(collecting->collector.name, name) == 0) {
+            break;
+        }
+    }
+    return i;
+}
+
+/* Under the lock. */
+static pytheus_err pytheus__list_collector(pytheus_registry *registry,
+                                           pytheus__collecting *collecting) {
+    const char *name = collecting->collector.name;
+    pytheus__entry entry;
+    void *entries;
+    if (pytheus__collector_place(registry, name) < stbds_arrlenu(registry->entries)) {
+        return pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: there is a collector of this name",
+                            name);
+    }
+    entries = pytheus__room_for_one(registry, registry->entries, sizeof *registry->entries);
+    if (!entries) {
+        return pytheus__out_of_memory(name);
+    }
+    registry->entries = (pytheus__entry *)entries;
+    memset((void *)&entry, 0, sizeof entry);
+    entry.serial = ++registry->last_entry;
+    entry.collecting = collecting;
+    stbds_arrput(registry->entries, entry);
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__add_collector(pytheus_registry *registry,
+                                          const pytheus_collector *collector) {
+    pytheus__collecting *collecting;
+    pytheus_err err;
+    if (!collector || !collector->name || !*collector->name || !collector->collect) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "a collector needs a name and collect()");
+    }
+    if (!pytheus__is_utf8(collector->name)) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a collector's name is UTF-8",
+                            collector->name);
+    }
+    collecting = pytheus__collecting_new(registry, collector);
+    if (!collecting) {
+        return pytheus__out_of_memory(collector->name);
+    }
+    err = pytheus__try_collector(registry, collecting);
+    if (!err) {
+        pytheus__acquire(&registry->lock);
+        err = pytheus__list_collector(registry, collecting);
+        pytheus__release(&registry->lock);
+    }
+    if (err) {
+        pytheus__release_memory(&registry->allocator, collecting, collecting->size);
+    }
+    return err;
+}
+
+PYTHEUS_API pytheus_err pytheus_registry_add_collector(pytheus_registry *registry,
+                                                       const pytheus_collector *collector) {
+    pytheus_err err;
+    registry = pytheus__registry_or_default(registry);
+    err = pytheus__add_collector(registry, collector);
+    if (err) {
+        pytheus__tell_registry(registry, err, collector && collector->name ? collector->name : "");
+    }
+    return err;
+}
+
+PYTHEUS_API pytheus_err pytheus_registry_remove_collector(pytheus_registry *registry,
+                                                          const char *name) {
+    pytheus__collecting *collecting = NULL;
+    size_t place;
+    registry = pytheus__registry_or_default(registry);
+    name = name ? name : "";
+    pytheus__acquire(&registry->lock);
+    place = pytheus__collector_place(registry, name);
+    if (place < stbds_arrlenu(registry->entries)) {
+        collecting = registry->entries[place].collecting;
+        stbds_arrdel(registry->entries, place);
+    }
+    pytheus__release(&registry->lock);
+    if (!collecting) {
+        pytheus_err err = pytheus_fail(PYTHEUS_ERR_NOTHING, "%.100s: no such collector", name);
+        pytheus__tell_registry(registry, err, name);
+        return err;
+    }
+    pytheus__collecting_release(registry, collecting);
+    return PYTHEUS_OK;
+}
+
+/* ==== WHERE PAGES GO ==== */
 
 static pytheus_err pytheus__io_error(const char *what) {
-    return pytheus__fail(PYTHEUS_ERR_IO, "%.100s: %s", what, strerror(errno));
+    return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s", what, strerror(errno));
 }
 
 static pytheus_err pytheus__put_to_stream(void *user, const char *bytes, size_t size) {
@@ -5049,7 +9161,7 @@ PYTHEUS_API pytheus_err pytheus_write_stream(pytheus_registry *registry, pytheus
     pytheus_sink sink = PYTHEUS__EMPTY;
     pytheus_err err;
     if (!stream) {
-        return pytheus__fail(PYTHEUS_ERR_IO, "page: no stream");
+        return pytheus_fail(PYTHEUS_ERR_IO, "page: no stream");
     }
     sink.put = pytheus__put_to_stream;
     sink.user = stream;
@@ -5252,7 +9364,7 @@ PYTHEUS_API pytheus_err pytheus_write_file(pytheus_registry *registry, pytheus_f
     char *name;
     pytheus_err err;
     if (!path) {
-        return pytheus__fail(PYTHEUS_ERR_IO, "page: no path");
+        return pytheus_fail(PYTHEUS_ERR_IO, "page: no path");
     }
     name_size = strlen(path) + 64;
     registry = pytheus__registry_or_default(registry);
@@ -5311,31 +9423,48 @@ static const char *pytheus__sample_suffix(const pytheus__family *family, const c
 }
 
 static pytheus_err pytheus__no_series(const pytheus__family *family) {
-    return pytheus__fail(PYTHEUS_ERR_NOTHING, "%.100s: no series with these labels",
-                         family->name.text);
+    return pytheus_fail(PYTHEUS_ERR_NOTHING, "%.100s: no series with these labels",
+                        family->name.text);
+}
+
+/* The series of a complete key, or nothing. */
+static pytheus_view pytheus__find_series(pytheus__family *family, const pytheus__key *key) {
+    pytheus_view view;
+    pytheus__acquire(&family->registry->lock);
+    view = family->num_labels ? pytheus__find(family, key)
+                              : pytheus__make_view(family->root, family->root->generation);
+    pytheus__release(&family->registry->lock);
+    return view;
 }
 
 /* The cells of the series with these labels. */
 static pytheus_err pytheus__series_values(pytheus__family *family, const char **labels,
                                           uint64_t *values) {
-    pytheus_view view;
+    pytheus_view view = pytheus__nothing();
+    pytheus__function function;
     pytheus__key key;
     if (!pytheus__key_pack(family, &key, labels)) {
         return pytheus__out_of_memory(family->name.text);
     }
-    view = pytheus__make_view(family->root, family->root->generation);
-    if (family->num_labels) {
-        view = pytheus__find(family, &key);
+    if (key.complete) {
+        view = pytheus__find_series(family, &key);
     }
     pytheus__key_free(family->registry, &key);
     if (!key.complete) {
-        return pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: labels are missing", family->name.text);
+        return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: labels are missing", family->name.text);
     }
     if (!view.node) {
         return pytheus__no_series(family);
     }
-    (void)pytheus__read_cells(view, values, family->num_cells);
-    return PYTHEUS_OK;
+    function = pytheus__copy_function(view);
+    if (function.call) {
+        return pytheus__call_function(&function, view, values);
+    }
+    pytheus_err err = pytheus__read_series(view, values, true);
+    if (err == PYTHEUS_ERR_REMOVED) {
+        return pytheus__no_series(family);
+    }
+    return err ? pytheus__tell(family, err) : PYTHEUS_OK;
 }
 
 static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffix,
@@ -5356,7 +9485,7 @@ static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffi
     err = err ? err : pytheus__series_values(family, labels, values);
     bucket = is_bucket && !err ? pytheus__bucket_named(family, le) : 0;
     if (is_bucket && !err && !le) {
-        err = pytheus__fail(PYTHEUS_ERR_LABEL, "%.100s: a bucket needs \"le\"", family->name.text);
+        err = pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: a bucket needs \"le\"", family->name.text);
     } else if (bucket > family->num_bounds) {
         err = pytheus__no_series(family);
     }
@@ -5369,38 +9498,48 @@ static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffi
 
 static pytheus_err pytheus__overflow_sample(pytheus_registry *registry, const char *const *pairs,
                                             size_t num_strings, double *value) {
+    uint64_t calls = 0;
     size_t i;
     if (num_strings == 2 && pairs[0] && pairs[1] && strcmp(pairs[0], "metric") == 0) {
-        for (i = 0; i < stbds_arrlenu(registry->families); i++) {
-            const pytheus__family *family = registry->families[i];
-            uint64_t calls = PYTHEUS__LOAD(&family->overflow_calls);
-            if (calls && family->listed && strcmp(family->name.text, pairs[1]) == 0) {
-                *value = (double)calls;
-                return PYTHEUS_OK;
+        pytheus__acquire(&registry->lock);
+        for (i = 0; !calls && i < stbds_arrlenu(registry->entries); i++) {
+            const pytheus__entry *entry = &registry->entries[i];
+            if (entry->family && strcmp(entry->name.text, pairs[1]) == 0) {
+                calls = PYTHEUS__LOAD(&entry->family->overflow_calls);
             }
         }
+        pytheus__release(&registry->lock);
     }
-    return pytheus__fail(PYTHEUS_ERR_NOTHING, "%.100s: no series with these labels",
-                         PYTHEUS__OVERFLOW_NAME);
+    *value = (double)calls;
+    return calls ? PYTHEUS_OK
+                 : pytheus_fail(PYTHEUS_ERR_NOTHING, "%.100s: no series with these labels",
+                                PYTHEUS__OVERFLOW_NAME);
 }
 
-/* Under the lock; sample comes without the registry's prefix. */
-static pytheus_err pytheus__find_sample(pytheus_registry *registry, const char *sample,
-                                        const char *const *pairs, size_t num_strings,
-                                        double *value) {
+/* The metric that may have a sample of this name, which comes without the prefix; or NULL. */
+static pytheus__family *pytheus__family_of_sample(pytheus_registry *registry, const char *sample) {
     pytheus__family *family;
     pytheus__claim claim;
-    pytheus_err err;
-    const char *suffix;
-    uint64_t key, *values;
+    uint64_t key;
     claim.base = sample;
     claim.base_size = strlen(sample);
     claim.suffix = "";
     claim.hash = pytheus__hash_more(registry->seed, registry->seed[0], sample, claim.base_size);
+    pytheus__acquire(&registry->lock);
     family = pytheus__claimant(registry, &claim, &key);
-    suffix = family ? pytheus__sample_suffix(family, sample) : NULL;
+    pytheus__release(&registry->lock);
+    return family;
+}
+
+static pytheus_err pytheus__find_sample(pytheus_registry *registry, const char *sample,
+                                        const char *const *pairs, size_t num_strings,
+                                        double *value) {
+    pytheus__family *family = pytheus__family_of_sample(registry, sample);
+    const char *suffix = family ? pytheus__sample_suffix(family, sample) : NULL;
+    uint64_t *values;
+    pytheus_err err;
     if (!suffix) {
-        return pytheus__fail(PYTHEUS_ERR_NAME, "no sample is called \"%.100s\"", sample);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "no sample is called \"%.100s\"", sample);
     }
     values = (uint64_t *)pytheus__resize(&registry->allocator, NULL, 0,
                                          family->num_cells * sizeof *values);
@@ -5415,22 +9554,18 @@ static pytheus_err pytheus__find_sample(pytheus_registry *registry, const char *
 PYTHEUS_API pytheus_err pytheus_sample_value(pytheus_registry *registry, const char *sample,
                                              const char *const *pairs, size_t num_strings,
                                              double *value) {
-    pytheus_err err;
     double ignored;
     registry = pytheus__registry_or_default(registry);
     value = value ? value : &ignored;
     if (!sample || (num_strings && !pairs) ||
         !pytheus__starts_with(sample, registry->prefix.size ? registry->prefix.text : "")) {
-        return pytheus__fail(PYTHEUS_ERR_NAME, "no sample is called \"%.100s\"",
-                             sample ? sample : "");
+        return pytheus_fail(PYTHEUS_ERR_NAME, "no sample is called \"%.100s\"",
+                            sample ? sample : "");
     }
     sample += registry->prefix.size;
-    pytheus__acquire(&registry->lock);
-    err = strcmp(sample, PYTHEUS__OVERFLOW_NAME) == 0
-              ? pytheus__overflow_sample(registry, pairs, num_strings, value)
-              : pytheus__find_sample(registry, sample, pairs, num_strings, value);
-    pytheus__release(&registry->lock);
-    return err;
+    return strcmp(sample, PYTHEUS__OVERFLOW_NAME) == 0
+               ? pytheus__overflow_sample(registry, pairs, num_strings, value)
+               : pytheus__find_sample(registry, sample, pairs, num_strings, value);
 }
 
 /* ==== STB_DS, RETURNED ==== */

@@ -1,9 +1,13 @@
 /* fixture.h: what most tests set up: a registry of their own, whose clock stands still until the
- * test moves it, and whose logger remembers. C99; after pytheus.h and check.h. */
+ * test moves it, and whose logger remembers. Its values are where the environment variable
+ * FIXTURE_BACKEND says, so that the same tests run on several backends. C99; after pytheus.h and
+ * check.h. */
 #ifndef FIXTURE_H
 #define FIXTURE_H
 
 #include <math.h>
+
+#include "backends.h"
 
 /* What the registry of the running test has logged: how often, and the last of it. */
 typedef struct fixture_log {
@@ -33,7 +37,7 @@ static inline double fixture_clock(void *user) {
 static inline pytheus_registry *fixture_registry(const char *prefix) {
     memset(&logged, 0, sizeof logged);
     now = 0;
-    return pytheus_registry_new(&(pytheus_registry_desc){
+    return backends_registry(&(pytheus_registry_desc){
         .prefix = prefix,
         .logger = {fixture_remember, NULL},
         .clock = fixture_clock,

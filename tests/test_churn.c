@@ -5,6 +5,7 @@
 #include "pytheus.h"
 #include "check.h"
 #include "page.h"
+#include "backends.h"
 
 #ifndef _WIN32
 #include <unistd.h>
@@ -41,7 +42,7 @@ static void *counting(void *user, void *p, size_t old_size, size_t size) {
 
 static pytheus_registry *counted_registry(usage *u) {
     memset(u, 0, sizeof *u);
-    return pytheus_registry_new(&(pytheus_registry_desc){.allocator = {counting, u}});
+    return backends_registry(&(pytheus_registry_desc){.allocator = {counting, u}});
 }
 
 /* -- the size of the process, as the system sees it -- */
@@ -250,7 +251,7 @@ TEST(lookups_and_scrapes_keep_nothing) {
 }
 
 static void live_once(void) {
-    pytheus_registry *registry = pytheus_registry_new(NULL);
+    pytheus_registry *registry = backends_registry(NULL);
     pytheus_desc desc = churned(registry);
     pytheus_view metric = pytheus_counter_new(&desc).view;
     for (long i = 0; i < 20; i++)

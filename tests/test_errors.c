@@ -247,7 +247,7 @@ TEST_WITH(r, the_logger_gets_an_error_once_whichever_series_it_was) {
 }
 
 TEST_WITH(r, the_logger_of_a_registry_hears_of_its_own_metrics_only) {
-    pytheus_registry *silent = pytheus_registry_new(
+    pytheus_registry *silent = backends_registry(
         &(pytheus_registry_desc){.logger = {fixture_remember, NULL}, .prefix = "other"});
     pytheus_counter_inc(COUNTER(r, .name = "x_total"));
     CHECK_INT(logged.num, 0);
@@ -289,7 +289,7 @@ static void busy_log(void *user, pytheus_err err, const char *metric, const char
 TEST(a_logger_may_use_the_registry) {
     pytheus_registry *r = NULL;
     num_calls = 0;
-    r = pytheus_registry_new(&(pytheus_registry_desc){.logger = {busy_log, &r}});
+    r = backends_registry(&(pytheus_registry_desc){.logger = {busy_log, &r}});
     pytheus_counter c = requests(r);
     pytheus_counter_inc(c);
     pytheus_counter_labels(c, "metod", "GET");
@@ -313,7 +313,7 @@ static void busy_overflow_log(void *user, pytheus_err err, const char *metric,
 TEST(a_logger_may_use_the_registry_when_there_are_too_many_series) {
     pytheus_registry *r = NULL;
     num_calls = 0;
-    r = pytheus_registry_new(&(pytheus_registry_desc){.logger = {busy_overflow_log, &r}});
+    r = backends_registry(&(pytheus_registry_desc){.logger = {busy_overflow_log, &r}});
     pytheus_gauge g = GAUGE(r, .name = "x", .required_labels = {"a"}, .max_series = 1);
     pytheus_gauge_labels(g, "a", "1");
     pytheus_gauge_labels(g, "a", "2");
@@ -358,7 +358,7 @@ TEST_WITH(r, operations_keep_errno) {
 }
 
 TEST(timers_keep_errno) {
-    pytheus_registry *r = pytheus_registry_new(NULL);
+    pytheus_registry *r = backends_registry(NULL);
     pytheus_histogram h = HISTOGRAM(r, .name = "h");
     pytheus_timer t;
     CHECK_KEEPS_ERRNO(t = pytheus_timer_start(h.view));
@@ -373,8 +373,7 @@ TEST(timers_keep_errno) {
 }
 
 TEST(operations_that_fail_keep_errno) {
-    pytheus_registry *r =
-        pytheus_registry_new(&(pytheus_registry_desc){.logger = {rude_log, NULL}});
+    pytheus_registry *r = backends_registry(&(pytheus_registry_desc){.logger = {rude_log, NULL}});
     pytheus_counter c = requests(r), nothing = {{NULL, 0}};
     pytheus_counter good = pytheus_counter_labels(c, "method", "GET", "code", "200");
     pytheus_gauge g = GAUGE(r, .name = "g", .required_labels = {"a"});
@@ -409,7 +408,7 @@ static char *stderr_of(void (*run)(pytheus_registry *)) {
     pid_t pid = fork();
     if (pid == 0) {
         dup2(ends[1], 2);
-        run(pytheus_registry_new(NULL));
+        run(backends_registry(NULL));
         _exit(0);
     }
     close(ends[1]);

@@ -5,6 +5,7 @@
 #include "pytheus.h"
 #include "check.h"
 #include "page.h"
+#include "backends.h"
 
 #include <pthread.h>
 #ifdef __linux__
@@ -187,7 +188,7 @@ static void ignore_log(void *user, pytheus_err err, const char *metric, const ch
 
 /* Late operations are refused by the thousand here: no news. */
 static pytheus_registry *quiet_registry(void) {
-    return pytheus_registry_new(&(pytheus_registry_desc){.logger = {ignore_log, NULL}});
+    return backends_registry(&(pytheus_registry_desc){.logger = {ignore_log, NULL}});
 }
 
 static pytheus_desc with_id(pytheus_registry *registry, const char *name) {
@@ -463,9 +464,10 @@ static void begin_succession(succession *s, const late_operation *of) {
     CHECK_ERR(pytheus_view_remove(labelled(of->type, s->metric, "the first removal")), PYTHEUS_OK);
 }
 
+/* Labels of one size, so that each life fits where the one before was. */
 static void begin_life(succession *s) {
     const struct pytheus__node *before = s->current.node;
-    snprintf(s->id, sizeof s->id, "%ld", s->num_lives++);
+    snprintf(s->id, sizeof s->id, "%08ld", s->num_lives++);
     s->current = labelled(s->of->type, s->metric, s->id);
     s->num_reused += s->current.node == before;
 }
@@ -677,10 +679,11 @@ static void act_late(stage *st) {
     st->err = st->s.of->late(st->view);
 }
 
+/* Nothing takes the place of a series in whose cells somebody is counted. */
 static void succeed(stage *st) {
     CHECK_ERR(pytheus_view_remove(st->view), PYTHEUS_OK);
     begin_life(&st->s);
-    CHECK(st->s.current.node == st->view.node);
+    CHECK(st->s.current.node == st->view.node || backends_is("atomic"));
     for (int i = 0; i < st->num_own; i++)
         CHECK_ERR(st->s.of->own(st->s.current), PYTHEUS_OK);
 }
@@ -690,6 +693,7 @@ static void check_own(stage *st) {
 }
 
 TEST(an_operation_stopped_anywhere_does_not_reach_the_next_life) {
+    LEAVE_IF(backends_locks(), "an operation stopped in its mutex stops all others");
     if (!can_stop())
         SKIP("no single steps here");
     perform_all(
@@ -712,6 +716,7 @@ static void succeed_first(stage *st) {
 }
 
 TEST(an_operation_stopped_in_the_first_life_does_not_reach_the_next) {
+    LEAVE_IF(backends_locks(), "an operation stopped in its mutex stops all others");
     if (!can_stop())
         SKIP("no single steps here");
     perform_all((stage){
@@ -728,6 +733,7 @@ static void check_read(stage *st) {
 }
 
 TEST(a_read_stopped_anywhere_does_not_see_the_next_life) {
+    LEAVE_IF(backends_locks(), "an operation stopped in its mutex stops all others");
     if (!can_stop())
         SKIP("no single steps here");
     perform_all((stage){.begin = begin_reused,
@@ -757,6 +763,7 @@ TEST(a_lookup_stopped_anywhere_does_not_find_the_next_life) {
                 .intervene = succeed,
                 .check = check_found,
                 .num_own = 1};
+    LEAVE_IF(backends_locks(), "an operation stopped in its mutex stops all others");
     if (!can_stop())
         SKIP("no single steps here");
     perform(&st, &late_operations[1]);
@@ -771,7 +778,7 @@ static void add_label_late(stage *st) {
 
 static void begin_partial(stage *st) {
     (void)pytheus_view_clear(st->s.metric);
-    snprintf(st->id, sizeof st->id, "%ld", st->s.num_lives++);
+    snprintf(st->id, sizeof st->id, "%04ld", st->s.num_lives++); /* as long as "next" */
     st->view = pytheus_gauge_labels((pytheus_gauge){st->s.metric}, "a", st->id).view;
     add_label_late(st); /* to be found, since making it takes a lock */
 }
@@ -779,7 +786,7 @@ static void begin_partial(stage *st) {
 static void succeed_partial(stage *st) {
     CHECK_ERR(pytheus_view_remove(st->view), PYTHEUS_OK);
     st->s.current = pytheus_gauge_labels((pytheus_gauge){st->s.metric}, "a", "next").view;
-    CHECK(st->s.current.node == st->view.node);
+    CHECK(st->s.current.node == st->view.node || backends_is("atomic"));
 }
 
 static void check_added(stage *st) {
@@ -798,6 +805,7 @@ TEST(labels_added_to_a_view_stopped_anywhere_are_not_of_the_next_life) {
                 .intervene = succeed_partial,
                 .check = check_added};
     pytheus_desc desc = {.name = "two", .required_labels = {"a", "b"}};
+    LEAVE_IF(backends_locks(), "an operation stopped in its mutex stops all others");
     if (!can_stop())
         SKIP("no single steps here");
     st.s.registry = desc.registry = quiet_registry();
@@ -1364,7 +1372,7 @@ static void make_a_mistake(void *shared, int thread) {
 TEST(each_thread_has_its_last_error_and_the_logger_one_line) {
     mistakes m = {.num_logged = 0};
     pytheus_registry_desc registry = {.logger = {count_log, &m}};
-    pytheus_desc desc = with_id(pytheus_registry_new(&registry), "mistaken");
+    pytheus_desc desc = with_id(backends_registry(&registry), "mistaken");
     pthread_barrier_init(&m.m.barrier, NULL, NUM_THREADS);
     m.metric = pytheus_counter_new(&desc);
     in_threads(NUM_THREADS, make_a_mistake, &m);

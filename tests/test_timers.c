@@ -225,9 +225,9 @@ static double read_clock(void *user) {
 TEST(each_registry_has_its_own_clock) {
     double early = 10, late = 1000;
     pytheus_registry *a =
-        pytheus_registry_new(&(pytheus_registry_desc){.clock = read_clock, .clock_user = &early});
+        backends_registry(&(pytheus_registry_desc){.clock = read_clock, .clock_user = &early});
     pytheus_registry *b =
-        pytheus_registry_new(&(pytheus_registry_desc){.clock = read_clock, .clock_user = &late});
+        backends_registry(&(pytheus_registry_desc){.clock = read_clock, .clock_user = &late});
     pytheus_timer in_a = pytheus_timer_start(latency(a).view);
     pytheus_timer in_b = pytheus_timer_start(latency(b).view);
     early += 1;
@@ -239,7 +239,7 @@ TEST(each_registry_has_its_own_clock) {
 }
 
 TEST(without_a_clock_it_is_the_system_s) {
-    pytheus_registry *r = pytheus_registry_new(NULL);
+    pytheus_registry *r = backends_registry(NULL);
     pytheus_gauge g = GAUGE(r, .name = "x");
     pytheus_timer t = pytheus_timer_start(g.view);
     double seconds = pytheus_timer_stop(&t);
@@ -360,7 +360,7 @@ static void *time_three_times(void *unused) {
 
 TEST(client_core_summary_function_decorator_multithread) {
     pthread_t threads[3];
-    pytheus_registry *r = pytheus_registry_new(NULL);
+    pytheus_registry *r = backends_registry(NULL);
     outer_summary = SUMMARY(r, .name = "s");
     inner_summary = SUMMARY(r, .name = "s2");
     for (size_t i = 0; i < COUNT_OF(threads); i++)

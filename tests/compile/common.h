@@ -350,6 +350,70 @@ static void use_removal(pytheus_registry *registry) {
     EXPECT(num_logged >= LIVE);
 }
 
+static pytheus_err collect_two(void *user, pytheus_emitter *out) {
+    pytheus_family family = EMPTY;
+    pytheus_sample sample = EMPTY;
+    family.type = PYTHEUS_GAUGE;
+    family.name = "collected";
+    sample.value = 3;
+    EXPECT(pytheus_emit_metric(out, *(pytheus_view *)user) == PYTHEUS_OK);
+    EXPECT(pytheus_emit_family(out, &family) == PYTHEUS_OK);
+    return pytheus_emit_sample(out, &sample);
+}
+
+static double tell_two(void *user) {
+    (void)user;
+    return 2;
+}
+
+static void use_collectors(pytheus_registry *registry) {
+    pytheus_collector collector = EMPTY;
+    pytheus_desc desc = plain(registry, "collected_before");
+    desc.unregistered = true;
+    pytheus_gauge told = pytheus_gauge_new(&desc);
+    desc.name = "told_total";
+    pytheus_counter told_total = pytheus_counter_new(&desc);
+    collector.name = "two";
+    collector.collect = collect_two;
+    collector.user = &told.view;
+    EXPECT(pytheus_gauge_set_function(told, tell_two, NULL) == PYTHEUS_OK);
+    EXPECT(pytheus_counter_set_function(told_total, tell_two, NULL) == PYTHEUS_OK);
+    EXPECT_VALUE(told.view, 2);
+    EXPECT_VALUE(told_total.view, 2);
+    EXPECT(pytheus_registry_add_collector(registry, &collector) == PYTHEUS_OK);
+    EXPECT(pytheus_registry_add(registry, told_total.view) == PYTHEUS_OK);
+    pytheus_free(pytheus_generate(registry, PYTHEUS_TEXT, NULL));
+    EXPECT(pytheus_registry_remove(registry, told_total.view) == PYTHEUS_OK);
+    EXPECT(pytheus_registry_remove_collector(registry, "two") == PYTHEUS_OK);
+    pytheus_set_default(registry);
+    EXPECT(pytheus_default() == registry);
+    pytheus_set_default(NULL);
+}
+
+static pytheus_err create_nothing(const pytheus_config *config, pytheus_backend *out) {
+    EXPECT(!strcmp(pytheus_config_string(config, "name", "none"), "mine"));
+    EXPECT(pytheus_config_number(config, "number", 7) == 7);
+    EXPECT(pytheus_config_bool(config, "really", true));
+    EXPECT(pytheus_config_check(config) == PYTHEUS_OK);
+    out->name = "nothing";
+    return PYTHEUS_OK;
+}
+
+static const char *const nothing_names[] = {"nothing", NULL};
+static const pytheus_backend_class nothing_class = {nothing_names, create_nothing};
+PYTHEUS_ANNOUNCE(nothing_class);
+
+static void use_backends(void) {
+    EXPECT(pytheus_backend_class_add(&nothing_class) == PYTHEUS_OK);
+    EXPECT(pytheus_load_backend("nothing", "{\"name\": \"mine\"}") == PYTHEUS_OK);
+    EXPECT(!strcmp(pytheus_registry_backend(NULL), LIVE ? "nothing" : ""));
+    EXPECT(!strcmp(pytheus_registry_config(NULL), LIVE ? "{\"name\": \"mine\"}" : ""));
+    EXPECT(pytheus_flush(NULL) == PYTHEUS_OK);
+    EXPECT(pytheus_load_backend(NULL, NULL) == PYTHEUS_OK);
+    EXPECT(pytheus_fail(PYTHEUS_ERR_IO, "no %s", "disk") == PYTHEUS_ERR_IO);
+    EXPECT(!strcmp(pytheus_last_error(), LIVE ? "no disk" : ""));
+}
+
 static void use_errors(void) {
 #define EXPECT_ERROR(name, number, text)                                                           \
     EXPECT(PYTHEUS_ERR_##name == (number));                                                        \
@@ -384,6 +448,8 @@ static void use_everything(const char *program) {
     use_most_labels(registry);
     use_samples(registry);
     use_text(registry, path);
+    use_collectors(registry);
+    use_backends();
     use_removal(registry);
     use_errors();
     use_version();
