@@ -133,7 +133,7 @@ TOOLS := core cpp clang sanitizers system
 # ---- targets ----
 
 .PHONY: help quickstart examples test check check-hosts asan tsan matrix planted oom \
-    fuzz format-check chroot clean
+    fuzz bench bench-peers instructions format-check chroot clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -200,6 +200,24 @@ fuzz: ## feed random bytes to what reads files, for a minute each (FUZZ_SECONDS=
 	@tests/install core cpp clang sanitizers
 	+@$(BUILD) $(FUZZ) || true
 	@tests/run $(call each,tests/fuzz ,$(FUZZ))
+
+include bench/rules.mk
+
+bench: ## time every operation beside the bare one, some 3 minutes (COMPILER=clang)
+	@tests/install core report $(filter clang,$(COMPILER))
+	+@$(BUILD) $(BENCH)/bench
+	@COMPILER=$(COMPILER) bench/run $(BENCH)/bench
+
+bench-peers: export SECONDS_MOST := 1500
+bench-peers: ## the same beside the clients that Debian has, with plots: 15 to 25 minutes
+	@tests/install core report plots peer-cpp peer-go peer-rust peer-python
+	+@$(BUILD) $(BENCH)/bench $(PEERS)
+	@bench/run $(BENCH)/bench $(PEERS) bench/peers/client_python.py
+
+instructions: ## count the instructions of the hottest operations (UPDATE=1: keep the new counts)
+	@tests/install core memcheck
+	+@$(BUILD) build/bench/gcc/instructions
+	@bench/instructions build/bench/gcc/instructions
 
 format-check: ## the form of all sources
 	@tests/install format
