@@ -223,7 +223,7 @@
    enough (examples/custom_backend.c):
 
        cell_open(user, desc, &cell)    a new series has one for each of its values
-       inc(user, cell, by)             by is never below 0 for counters and counts
+       inc(user, cell, by)             never below 0 for counters; -1 takes an observation back
        set(user, cell, value)
        get(user, cell, &value)
 
@@ -271,11 +271,15 @@
    for 64 series at a time. It is never held while a sink, logger, collector, function or backend
    runs; only the allocator runs under it. pytheus_registry_free wants the registry to itself.
 
+   A counter, histogram or summary on which threads get in each other's way is spread over more
+   cells, up to 8 sets of them; the description's stripes member says otherwise. Sums stay exact.
+
    Async-signal-safe, on complete views that are not removed and whose values are in memory (in the
    process, or a backend's words), with values that are not refused:
    pytheus_counter_inc, _add, _set; pytheus_gauge_inc, _dec, _add, _sub, _set;
-   pytheus_histogram_observe; pytheus_summary_observe; pytheus_view_get, _equal, _observable;
-   timers with the system's clock. All of these, and errors in them, keep errno.
+   pytheus_histogram_observe; pytheus_summary_observe; pytheus_view_equal, _observable, _get (where
+   no series of the metric has a function); timers with the system's clock. All of these, and errors
+   in them, keep errno.
 
    Fork at any moment but in a signal handler, also with other threads running: the child has a
    whole copy of its own, and backends are told in it.
@@ -287,7 +291,8 @@
    PYTHEUS_MALLOC(size), PYTHEUS_REALLOC(p, size), PYTHEUS_FREE(p)   all three, or malloc's
    PYTHEUS_STB_DS_H        where stb_ds.h is: "dir/stb_ds.h" or <dir/stb_ds.h>
    PYTHEUS_MAX_SERIES      the default of max_series: 10000
-   PYTHEUS_NO_THREADS      no locks: the program has one thread
+   PYTHEUS_NO_THREADS      no locks: the program has one thread, and tells its backends itself when
+                           it forks
 
    Define for every file, or none:
    PYTHEUS_STATIC          all is private to the file; implies PYTHEUS_IMPLEMENTATION. Each such
@@ -453,6 +458,9 @@ typedef struct pytheus_desc {
                                                                       NULL: the 11 standard ones */
     size_t num_buckets PYTHEUS__ZERO;
     size_t max_series PYTHEUS__ZERO;          /* 0: PYTHEUS_MAX_SERIES */
+    unsigned stripes PYTHEUS__ZERO;           /* sets of cells that threads spread over: 0: as
+                                                 they get in each other's way; 1: never more; not
+                                                 for gauges */
     pytheus_across across PYTHEUS__ZERO;      /* gauges, on backends that processes share */
     double expire_seconds PYTHEUS__ZERO;      /* likewise: forgotten when nobody changes it for so
                                                  long; 0: never */
@@ -514,12 +522,13 @@ typedef struct pytheus_words {
     size_t num_stripes PYTHEUS__ZERO;  /* more than 1: threads spread over as many sets of words,
                                           which are summed when read. Not for gauges, nor a
                                           counter's double */
-    size_t stripe_words PYTHEUS__ZERO; /* from one set to the next */
+    size_t stripe_words PYTHEUS__ZERO; /* from one set to the next: num_words or more */
     uint64_t mask PYTHEUS__ZERO;       /* every word holds its content XOR this */
-    const uint64_t *life
-        PYTHEUS__ZERO;                 /* not NULL: the series is removed, by whoever, as soon as */
-    uint64_t life_value PYTHEUS__ZERO; /* *life is not this */
-    void *series PYTHEUS__ZERO;        /* the backend's own */
+    /* life not NULL: the series is removed, by whoever, as soon as *life is not life_value. Not
+       one that exists from the start */
+    const uint64_t *life PYTHEUS__ZERO;
+    uint64_t life_value PYTHEUS__ZERO;
+    void *series PYTHEUS__ZERO; /* the backend's own */
 } pytheus_words;
 
 /* What is being put together for a page, by a collector or backend. */
@@ -545,7 +554,7 @@ typedef struct pytheus_backend {
     pytheus_err (*cell_remove)(void *user, void *cell) PYTHEUS__ZERO;
     /* nobody is inside an operation on the cell, nor will be */
     void (*cell_close)(void *user, void *cell) PYTHEUS__ZERO;
-    /* NULL: inc(-by) */
+    /* NULL: inc(-by). Takes 1 back from a count, too, when the sum of an observation failed */
     pytheus_err (*dec)(void *user, void *cell, double by) PYTHEUS__ZERO;
     /* an observation in one call: v to cells[0], 1 to cells[counted]; NULL: inc of each */
     pytheus_err (*observe)(void *user, void *const *cells, size_t num_cells, size_t counted,
@@ -577,7 +586,8 @@ typedef struct pytheus_config pytheus_config;
 
 /* A backend that can be loaded by name. create() reads its configuration and fills in *out, or
    fails: then nothing is to be left. Keys that it did not ask for are errors of the user's, told
-   after it returns, or by pytheus_config_check before it does anything that shows. */
+   after it returns, or by pytheus_config_check before it does anything that shows. Other threads'
+   first use of the default registry waits for it, so it does not wait for theirs. */
 typedef struct pytheus_backend_class {
     const char *const *names PYTHEUS__ZERO; /* the name, its aliases, NULL */
     pytheus_err (*create)(const pytheus_config *config, pytheus_backend *out) PYTHEUS__ZERO;
@@ -713,8 +723,8 @@ PYTHEUS_API pytheus_err pytheus_registry_add(pytheus_registry *registry, pytheus
    there. */
 PYTHEUS_API pytheus_err pytheus_registry_remove(pytheus_registry *registry, pytheus_view metric);
 
-/* Copied. DUPLICATE: the collector's name, or the name of a family that it emits, is taken; what
-   collect() returned. Then nothing has changed, and destroy() is not called. */
+/* Copied. DUPLICATE: the collector's name is taken, or a metric has that of a family that it emits;
+   what collect() returned. Then nothing has changed, and destroy() is not called. */
 PYTHEUS_API pytheus_err pytheus_registry_add_collector(pytheus_registry *registry,
                                                        const pytheus_collector *collector);
 PYTHEUS_API pytheus_err pytheus_registry_remove_collector(pytheus_registry *registry,
@@ -798,8 +808,8 @@ PYTHEUS_API bool pytheus_view_equal(pytheus_view a, pytheus_view b);
 /* Whether all labels are set and the series is there: operations will work. No lock. */
 PYTHEUS_API bool pytheus_view_observable(pytheus_view view);
 
-/* The value of a counter or gauge, the sum of a histogram or summary. No lock, unless a function
-   tells the value. Never allocates. */
+/* The value of a counter or gauge, the sum of a histogram or summary. No lock, unless a series of
+   the metric has a function. Never allocates. */
 PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value);
 
 /* Removes the series of a complete view, or a partial view with every series that has its labels:
@@ -810,8 +820,9 @@ PYTHEUS_API pytheus_err pytheus_view_remove(pytheus_view view);
 PYTHEUS_API pytheus_err pytheus_view_clear(pytheus_view view);
 
 /* The value that the page would show for a sample: ("x_bucket", {"le", "0.5", "method", "GET"}).
-   sample is the exposed name; labels in any order, defaults may be left out. For tests: takes the
-   lock, makes no series. NAME: no such sample; LABEL; NOTHING: no such series. */
+   sample is the exposed name; labels in any order, defaults may be left out. Of metrics only, as
+   this process knows them. For tests: takes the lock, makes no series. NAME: no such sample; LABEL;
+   NOTHING: no such series. */
 PYTHEUS_API pytheus_err pytheus_sample_value(pytheus_registry *registry, const char *sample,
                                              const char *const *pairs, size_t num_strings,
                                              double *value);
@@ -857,13 +868,15 @@ PYTHEUS_API const char *pytheus_content_type(pytheus_format format);
 /* -- emitting: only inside collect() or generate(), by the thread that was called. Any error but
       the sink's leaves only that metric, family or sample away. -- */
 
-/* Writes a metric with all its series: one made with .unregistered, or of another registry. */
+/* Writes a metric with all its series: one made with .unregistered, or of another registry. What a
+   backend of cells keeps is read now. */
 PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view metric);
 /* Begins a family, to which the samples that follow belong. A name that is on the page already, or
    is that of a metric, is left out with its samples, told once and counted in
    pytheus_collector_clashes_total{collector="..."}. NAME, TYPE. */
 PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_family *family);
-/* NAME (no family, or a suffix that its type has not), LABEL, DUPLICATE (the same labels again). */
+/* NAME (no family, or a suffix that its type has not), LABEL, VALUE (a count that is none),
+   DUPLICATE (the same labels again). That the samples of a histogram agree is up to the caller. */
 PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample);
 
 /* -- backends by name: any thread; may allocate -- */
@@ -1268,11 +1281,21 @@ template <class E, class... Others> struct exception_is<E, Others...> {
 
 } // namespace detail
 
+/* A thread that is being ended is caught as a reference to nothing. */
+#if defined(__clang__)
+#define PYTHEUS__NULL_REFERENCE __attribute__((no_sanitize("null")))
+#elif defined(__GNUC__)
+#define PYTHEUS__NULL_REFERENCE __attribute__((no_sanitize_undefined))
+#else
+#define PYTHEUS__NULL_REFERENCE
+#endif
+
 #ifdef __cpp_exceptions
 /* Calls f and returns its result. An exception of one of the types E (any, if none is given) that
    leaves it is counted once, and goes on. */
 template <class... E, class F>
-inline auto count_exceptions(pytheus_counter counter, F f) -> decltype(f()) {
+PYTHEUS__NULL_REFERENCE inline auto count_exceptions(pytheus_counter counter, F f)
+    -> decltype(f()) {
     try {
         return f();
 #ifdef __GLIBCXX__
@@ -1424,11 +1447,15 @@ PYTHEUS__DEFINE_AT(summary)
         (void)pytheus_backend_class_add(&(backend_class));                                         \
     }                                                                                              \
     struct pytheus_backend_class
+#else
+#define PYTHEUS__ANNOUNCE(id, backend_class)                                                       \
+    static inline PYTHEUS__UNUSED const pytheus_backend_class *id(void) {                          \
+        return &(backend_class);                                                                   \
+    }                                                                                              \
+    struct pytheus_backend_class
+#endif
 #define PYTHEUS_ANNOUNCE(backend_class)                                                            \
     PYTHEUS__ANNOUNCE(PYTHEUS__ID(pytheus__announce), backend_class)
-#else
-#define PYTHEUS_ANNOUNCE(backend_class) struct pytheus_backend_class
-#endif
 
 #define PYTHEUS_TIME(m) PYTHEUS__TIME(PYTHEUS__ID(pytheus__t), m)
 #define PYTHEUS_TRACK_INPROGRESS(g) PYTHEUS__PROGRESS(PYTHEUS__ID(pytheus__p), g)
@@ -1457,6 +1484,7 @@ PYTHEUS__DEFINE_AT(summary)
 #include <windows.h>
 #else
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -1485,7 +1513,10 @@ PYTHEUS__DEFINE_AT(summary)
 /* 8-byte alignment is what makes 64-bit atomics lock-free on 32-bit x86. */
 #if defined(__GNUC__)
 typedef uint64_t pytheus__word __attribute__((aligned(8)));
+/* What the cost of an operation is made of: a call that is not inlined would show. */
+#define PYTHEUS__HOT static inline __attribute__((always_inline))
 #define PYTHEUS__LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define PYTHEUS__COLD static __attribute__((noinline, cold))
 #define PYTHEUS__LOAD(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define PYTHEUS__LOAD_ACQUIRE(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define PYTHEUS__STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
@@ -1493,13 +1524,16 @@ typedef uint64_t pytheus__word __attribute__((aligned(8)));
 #define PYTHEUS__ADD(p, v) __atomic_fetch_add(p, v, __ATOMIC_RELAXED)
 #define PYTHEUS__ADD_ORDERED(p, v) __atomic_fetch_add(p, v, __ATOMIC_ACQ_REL)
 #define PYTHEUS__SET_BITS(p, v) __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL)
+#define PYTHEUS__EXCHANGE(p, v) __atomic_exchange_n(p, v, __ATOMIC_ACQ_REL)
 #define PYTHEUS__CLEAR_BITS(p, v) __atomic_fetch_and(p, ~(uint64_t)(v), __ATOMIC_ACQ_REL)
-/* On failure *expected is loaded anew, with acquire. May fail for no reason. */
+/* On failure *expected is loaded anew, with acquire; somebody else has changed it. */
 #define PYTHEUS__REPLACE(p, expected, v)                                                           \
-    __atomic_compare_exchange_n(p, expected, v, 1, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+    __atomic_compare_exchange_n(p, expected, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 #elif defined(PYTHEUS_NO_THREADS)
 typedef uint64_t pytheus__word;
+#define PYTHEUS__HOT static inline
 #define PYTHEUS__LIKELY(condition) (condition)
+#define PYTHEUS__COLD static
 #define PYTHEUS__LOAD(p) (*(p))
 #define PYTHEUS__LOAD_ACQUIRE(p) (*(p))
 #define PYTHEUS__STORE(p, v) (*(p) = (v))
@@ -1507,8 +1541,14 @@ typedef uint64_t pytheus__word;
 #define PYTHEUS__ADD(p, v) ((*(p) += (v)) - (v))
 #define PYTHEUS__ADD_ORDERED(p, v) PYTHEUS__ADD(p, v)
 #define PYTHEUS__SET_BITS(p, v) pytheus__set_bits(p, v)
+#define PYTHEUS__EXCHANGE(p, v) pytheus__exchange((void **)(void *)(p), v)
 #define PYTHEUS__CLEAR_BITS(p, v) (*(p) &= ~(uint64_t)(v))
 #define PYTHEUS__REPLACE(p, expected, v) ((void)*(expected), *(p) = (v), true)
+static void *pytheus__exchange(void **place, void *p) {
+    void *old = *place;
+    *place = p;
+    return old;
+}
 static uint64_t pytheus__set_bits(pytheus__word *word, uint64_t bits) {
     uint64_t old = *word;
     *word |= bits;
@@ -1567,6 +1607,45 @@ static void pytheus__release(pytheus__lock *lock) {
     (void)pthread_mutex_unlock(lock);
 }
 #endif
+
+static size_t pytheus__num_processors(void) {
+#if defined(PYTHEUS_NO_THREADS)
+    return 1;
+#elif defined(_WIN32)
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    return info.dwNumberOfProcessors;
+#else
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (size_t)n : 1;
+#endif
+}
+
+/* For what another thread does without a lock. */
+static void pytheus__wait(void) {
+#if defined(_WIN32)
+    Sleep(1);
+#elif !defined(PYTHEUS_NO_THREADS)
+    int saved_errno = errno;
+    (void)poll(NULL, 0, 1);
+    errno = saved_errno;
+#endif
+}
+
+/* 0, 1, ... in the order in which threads ask for it first. */
+static PYTHEUS__THREAD_LOCAL uint32_t pytheus__thread; /* its number plus 1 */
+
+PYTHEUS__COLD void pytheus__number_thread(void) {
+    static uint32_t last;
+    pytheus__thread = PYTHEUS__ADD(&last, (uint32_t)1) + 1;
+}
+
+PYTHEUS__HOT size_t pytheus__thread_number(void) {
+    if (!PYTHEUS__LIKELY(pytheus__thread)) {
+        pytheus__number_thread();
+    }
+    return pytheus__thread - 1;
+}
 
 #ifdef _WIN32
 static double pytheus__monotonic(void) {
@@ -1798,7 +1877,6 @@ typedef struct pytheus__hash_entry {
 typedef struct pytheus__entry {
     uint64_t serial; /* rises along the list */
     struct pytheus__family *family;
-    pytheus__piece name; /* the metric's, as exposed here */
     struct pytheus__collecting *collecting;
 } pytheus__entry;
 
@@ -1823,6 +1901,7 @@ struct pytheus_registry {
     void *clock_user;
     pytheus__piece prefix; /* "app_" */
     uint64_t seed[2];
+    size_t num_processors;
     struct pytheus__family **families; /* stb_ds array: what was made here */
     pytheus__entry *entries;           /* stb_ds array: what is on the page */
     uint64_t last_entry;               /* serial number */
@@ -2057,14 +2136,16 @@ static void pytheus__make_printable(char *text) {
 /* Names the error in this thread's sentence. A hostile name can't break the line. */
 PYTHEUS_API pytheus_err pytheus_fail(pytheus_err err, const char *format, ...) {
     int saved_errno = errno;
+    char sentence[PYTHEUS__SENTENCE_SIZE]; /* arguments may be of the old one */
     va_list arguments;
     va_start(arguments, format);
-    int size = vsnprintf(pytheus__sentence, sizeof pytheus__sentence, format, arguments);
+    int size = vsnprintf(sentence, sizeof sentence, format, arguments);
     va_end(arguments);
-    if (size >= (int)sizeof pytheus__sentence) {
-        memcpy(pytheus__sentence + sizeof pytheus__sentence - 4, "...", 4);
+    if (size >= (int)sizeof sentence) {
+        memcpy(sentence + sizeof sentence - 4, "...", 4);
     }
-    pytheus__make_printable(pytheus__sentence);
+    pytheus__make_printable(sentence);
+    memcpy(pytheus__sentence, sentence, sizeof sentence);
     errno = saved_errno;
     return err;
 }
@@ -2104,11 +2185,11 @@ static char pytheus__before_callback(void) {
     return first;
 }
 
-/* What it returned, as one of our errors. Where it has no sentence, ours is the thread's again, or
-   for an error "subject: otherwise". */
-static pytheus_err pytheus__after_callback(char first, int err, const char *subject,
-                                           const char *otherwise) {
-    pytheus_err ours = err < PYTHEUS_ERR_IO || err > 0 ? PYTHEUS_ERR_BACKEND : (pytheus_err)err;
+/* What it returned, or for a number that is none of our errors, unknown. Where it has no sentence,
+   ours is the thread's again, or for an error "subject: otherwise". */
+static pytheus_err pytheus__after_callback(char first, int err, pytheus_err unknown,
+                                           const char *subject, const char *otherwise) {
+    pytheus_err ours = err < PYTHEUS_ERR_IO || err > 0 ? unknown : (pytheus_err)err;
     if (ours && !pytheus__sentence[0]) {
         return pytheus_fail(ours, "%.100s: %s", subject, otherwise);
     }
@@ -2178,6 +2259,9 @@ static bool pytheus__ends_with(const char *text, size_t size, const char *end) {
     size_t end_size = strlen(end);
     return size >= end_size && memcmp(text + size - end_size, end, end_size) == 0;
 }
+
+/* Pieces of lines are copied in words: so much behind each can be read. */
+enum { PYTHEUS__WORD_BEHIND = 8 };
 
 /* Text that is put together twice: once with at == NULL to learn its size, then for real. */
 typedef struct pytheus__text {
@@ -2274,6 +2358,23 @@ static bool pytheus__is_amount(double v) {
     return bits < PYTHEUS__INFINITY_BITS || bits == PYTHEUS__SIGN_BIT;
 }
 
+/* A word whose lowest byte is to be, or was, the first in memory. */
+static uint64_t pytheus__in_memory_order(uint64_t word) {
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap64(word);
+#else
+    return word;
+#endif
+}
+
+static uint32_t pytheus__in_memory_order_4(uint32_t word) {
+#if defined(__GNUC__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return __builtin_bswap32(word);
+#else
+    return word;
+#endif
+}
+
 typedef struct pytheus__u128 {
     uint64_t high, low;
 } pytheus__u128;
@@ -2302,15 +2403,19 @@ static uint64_t pytheus__fold(uint64_t a, uint64_t b) {
     return product.high ^ product.low;
 }
 
-/* Both the state and the multiplier are secret, so that values which collide can't be chosen. Never
-   0, which marks an empty slot. */
-static uint64_t pytheus__hash_words(const uint64_t seed[2], const pytheus__word *words, size_t n) {
+/* Two words at a time. What they are mixed with is secret, so that values which collide can't be
+   chosen. Never 0, which marks an empty slot. */
+PYTHEUS__HOT uint64_t pytheus__hash_words(const uint64_t seed[2], const pytheus__word *words,
+                                          size_t n) {
     uint64_t hash = seed[0] ^ n;
     size_t i;
-    for (i = 0; i < n; i++) {
-        hash = pytheus__fold(hash ^ words[i], seed[1]);
+    for (i = 0; i + 1 < n; i += 2) {
+        hash = pytheus__fold(words[i] ^ hash, words[i + 1] ^ seed[1]);
     }
-    return pytheus__fold(hash, seed[1] ^ 0x9e3779b97f4a7c15u) | 1;
+    if (i < n) {
+        hash = pytheus__fold(words[i] ^ hash, seed[1]);
+    }
+    return hash | 1;
 }
 
 /* Byte by byte, so that the hash of a name can be continued with a suffix. */
@@ -2396,19 +2501,7 @@ static uint64_t pytheus__digits_8(uint32_t v) {
     return (twos << 8) - upper_ones * ((10 << 8) - 1);
 }
 
-/* How many of the digits come before the first that is not 0, or after the last: not all are 0. */
-static int pytheus__zeros_before(uint64_t digits) {
-#if defined(__GNUC__)
-    return __builtin_ctzll(digits) / 8;
-#else
-    int zeros = 0;
-    for (; !(digits & 0xff); digits >>= 8) {
-        zeros++;
-    }
-    return zeros;
-#endif
-}
-
+/* How many of the digits come after the last that is not 0: not all are 0. */
 static int pytheus__zeros_after(uint64_t digits) {
 #if defined(__GNUC__)
     return __builtin_clzll(digits) / 8;
@@ -2437,11 +2530,28 @@ static char *pytheus__put_8(char *out, uint64_t digits) {
     return out + 8;
 }
 
-/* v < 10^8, without leading zeros, but 0 itself is a digit. */
+/* For a number with its highest bit at i: added to it, this leaves in the upper half how many
+   digits it has. (Daniel Lemire, "Computing the number of digits of an integer even faster".) */
+static const uint64_t pytheus__carries[27] = {
+    0x1fffffff6, 0x1fffffff6, 0x1fffffff6, 0x1fffffff6, 0x2ffffff9c, 0x2ffffff9c, 0x2ffffff9c,
+    0x3fffffc18, 0x3fffffc18, 0x3fffffc18, 0x4ffffd8f0, 0x4ffffd8f0, 0x4ffffd8f0, 0x4ffffd8f0,
+    0x5fffe7960, 0x5fffe7960, 0x5fffe7960, 0x6fff0bdc0, 0x6fff0bdc0, 0x6fff0bdc0, 0x7ff676980,
+    0x7ff676980, 0x7ff676980, 0x7ff676980, 0x8fa0a1f00, 0x8fa0a1f00, 0x8fa0a1f00};
+
+/* v < 10^8, without leading zeros, but 0 itself is a digit. How many digits there are is found
+   without them, because where the next text begins hangs on it. */
 static char *pytheus__put_up_to_8(char *out, uint64_t v) {
-    uint64_t digits = pytheus__digits_8((uint32_t)v), in_last_digit = (uint64_t)1 << 56;
-    int zeros = pytheus__zeros_before(digits | in_last_digit);
-    return pytheus__put_8(out, digits >> 8 * zeros) - zeros;
+#if defined(__GNUC__)
+    unsigned size = (unsigned)((v + pytheus__carries[63 - __builtin_clzll(v | 1)]) >> 32);
+#else
+    unsigned size = 1;
+    uint64_t power;
+    for (power = 10; power <= v; power *= 10) {
+        size++;
+    }
+#endif
+    pytheus__put_8(out, pytheus__digits_8((uint32_t)v) >> (64 - 8 * size));
+    return out + size;
 }
 
 static char *pytheus__put_integer(char *out, uint64_t v) {
@@ -2728,7 +2838,7 @@ static pytheus__word pytheus__last_serial;
 typedef struct pytheus__node {
     pytheus__word generation; /* 0: dead */
     struct pytheus__family *family;
-    uint64_t hash;
+    struct pytheus__stripes *stripes; /* NULL: threads do not get in each other's way */
     union {
         uint64_t serial; /* of the life; rises along the family's list of nodes */
         struct pytheus__node *next_free;
@@ -2736,9 +2846,20 @@ typedef struct pytheus__node {
     uint32_t place; /* in the family's list of nodes */
     uint32_t key_words;
     uint32_t text_size;
-    uint16_t size_class;
-    uint16_t is_reusable; /* as the generation says of the node's present or last life */
+    uint8_t size_class;
+    uint8_t is_reusable; /* as the generation says of the node's present or last life */
+    uint16_t contention; /* how often threads got in each other's way */
 } pytheus__node;
+
+/* More cells of one series, which stay with its node. Followed by a cache line and more for each
+   stripe: cells as in the node, but of a counter only its whole numbers, because a set must be able
+   to undo all that is in doubles. */
+typedef struct pytheus__stripes {
+    pytheus__word generation; /* of the life that they are filled for; others have none */
+    size_t mask;              /* the number of stripes less 1 */
+    size_t stripe_words;
+    char rest_of_line[PYTHEUS__CACHE_LINE - sizeof(pytheus__word) - 2 * sizeof(size_t)];
+} pytheus__stripes;
 
 /* Cells: what an operation changes. They are atomic words. In a reusable node each holds its
    content XOR the node's generation and is only changed by compare-and-swap, the old content
@@ -2803,7 +2924,7 @@ typedef struct pytheus__family {
     pytheus__piece *label_names;    /* end with NUL */
     pytheus__piece *default_values; /* text NULL: none; end with NUL */
     size_t num_labels;
-    double *bounds; /* finite upper bounds; none unless a histogram */
+    double *bounds; /* finite upper bounds, none unless a histogram; then +Inf */
     size_t num_bounds;
     pytheus__piece *bucket_ends; /* ,le="0.5"}  for each bound and +Inf */
     pytheus__piece sum_end;
@@ -2816,8 +2937,12 @@ typedef struct pytheus__family {
     size_t num_removed;    /* NULLs in nodes */
     pytheus__function *functions; /* stb_ds array, by rising serial; its size: */
     uint32_t num_functions;       /* also read without the lock */
+    uint32_t num_stripes;         /* of a series that is spread; 1: none is */
+    bool spreads_at_once;         /* every series, when it is made */
+    pytheus__stripes *spare;      /* for the next series that needs them; taken without the lock */
     uint64_t compactions;
     size_t num_views; /* what max_series limits */
+    size_t removing;  /* removals of which a backend has not yet been told all */
     bool had_removal;
     pytheus__node *overflow;
     pytheus__word overflow_calls;
@@ -2832,8 +2957,16 @@ static pytheus__word *pytheus__cells(pytheus__node *node) {
     return (pytheus__word *)(void *)(node + 1);
 }
 
+static pytheus__word *pytheus__stripe_at(pytheus__stripes *stripes, size_t i) {
+    return (pytheus__word *)(void *)(stripes + 1) + i * stripes->stripe_words;
+}
+
 static pytheus__word *pytheus__key_of(pytheus__node *node) {
     return pytheus__cells(node) + node->family->area_words;
+}
+
+static char *pytheus__text_at(const pytheus__family *family, pytheus__node *node) {
+    return (char *)(pytheus__cells(node) + family->area_words + node->key_words);
 }
 
 static char *pytheus__text_of(pytheus__node *node) {
@@ -2890,6 +3023,7 @@ typedef struct pytheus__key {
     size_t num_words;
     uint64_t hash;
     bool complete;
+    bool is_ascii;
 } pytheus__key;
 
 static void pytheus__key_free(pytheus_registry *registry, pytheus__key *key) {
@@ -2913,14 +3047,63 @@ static bool pytheus__key_reserve(pytheus_registry *registry, pytheus__key *key, 
     return key->words != NULL;
 }
 
+/* Values are put together in a register: words that were written in parts are slow to read. */
+typedef struct pytheus__packer {
+    pytheus__word *at;
+    uint64_t rest; /* what does not fill a word yet, */
+    unsigned bits; /* and how much that is */
+    uint64_t all;  /* every byte, by or */
+} pytheus__packer;
+
+static inline void pytheus__pack(pytheus__packer *out, uint64_t bytes, size_t n) {
+    unsigned bits = out->bits + (unsigned)n * 8;
+    uint64_t word = out->rest | bytes << out->bits;
+    out->all |= bytes;
+    if (bits < 64) {
+        out->rest = word;
+    } else {
+        *out->at++ = pytheus__in_memory_order(word);
+        out->rest = bytes >> 1 >> (63 - out->bits);
+        bits -= 64;
+    }
+    out->bits = bits;
+}
+
+/* Up to 7 bytes, the first one lowest; two that overlap where it is not 4, 2 or 1. */
+static inline uint64_t pytheus__load_few(const char *from, size_t size) {
+    const unsigned char *bytes = (const unsigned char *)from;
+    if (size >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + size - 4, 4);
+        return pytheus__in_memory_order_4(first) | (uint64_t)pytheus__in_memory_order_4(last)
+                                                       << 8 * (size - 4);
+    }
+    if (!size) {
+        return 0;
+    }
+    return bytes[0] | (uint64_t)bytes[size / 2] << 8 * (size / 2) |
+           (uint64_t)bytes[size - 1] << 8 * (size - 1);
+}
+
+/* With its NUL. */
+static inline void pytheus__pack_value(pytheus__packer *out, const char *value, size_t size) {
+    for (; size >= 8; size -= 8, value += 8) {
+        uint64_t word;
+        memcpy(&word, value, 8);
+        pytheus__pack(out, pytheus__in_memory_order(word), 8);
+    }
+    pytheus__pack(out, pytheus__load_few(value, size), size + 1);
+}
+
 /* Writes the key's words; values[i] is NULL where a label is not set. false: no memory. */
 static bool pytheus__key_write(pytheus__family *family, pytheus__key *key,
-                               const char *const *values, bool mend) {
+                               const char *const *values) {
+    pytheus__packer out = {NULL, 0, 0, 0};
     size_t sizes[PYTHEUS_MAX_LABELS];
     size_t i, size = 0;
     for (i = 0; i < family->num_labels; i++) {
-        const char *value = values[i] ? values[i] : "?";
-        sizes[i] = mend ? pytheus__mended_size(value) : strlen(value);
+        sizes[i] = values[i] ? strlen(values[i]) : 1;
         if (sizes[i] > PYTHEUS__MOST_KEY_WORDS * sizeof *key->words) {
             return false; /* before a sum of such sizes wraps */
         }
@@ -2929,28 +3112,42 @@ static bool pytheus__key_write(pytheus__family *family, pytheus__key *key,
     if (!pytheus__key_reserve(family->registry, key, (size + 7) / 8)) {
         return false;
     }
-    if (key->num_words) {
-        key->words[key->num_words - 1] = 0;
+    out.at = key->words;
+    for (i = 0; i < family->num_labels; i++) {
+        pytheus__pack_value(&out, values[i] ? values[i] : PYTHEUS__UNSET, sizes[i]);
     }
+    if (out.bits) {
+        *out.at = pytheus__in_memory_order(out.rest);
+    }
+    key->is_ascii = !(out.all & 0x8080808080808080u);
+    return true;
+}
+
+/* Likewise, with what is not UTF-8 replaced. */
+static bool pytheus__key_write_mended(pytheus__family *family, pytheus__key *key,
+                                      const char *const *values) {
+    size_t i, size = 0;
+    for (i = 0; i < family->num_labels; i++) {
+        size_t each = values[i] ? pytheus__mended_size(values[i]) : 1;
+        if (each > PYTHEUS__MOST_KEY_WORDS * sizeof *key->words) {
+            return false;
+        }
+        size += each + 1;
+    }
+    if (!pytheus__key_reserve(family->registry, key, (size + 7) / 8)) {
+        return false;
+    }
+    key->words[key->num_words - 1] = 0;
     pytheus__text out = {(char *)key->words, 0};
     for (i = 0; i < family->num_labels; i++) {
-        if (mend && values[i]) {
+        if (values[i]) {
             pytheus__add_mended(&out, values[i]);
         } else {
-            pytheus__add(&out, values[i] ? values[i] : PYTHEUS__UNSET, sizes[i]);
+            pytheus__add_string(&out, PYTHEUS__UNSET);
         }
         pytheus__add(&out, "", 1);
     }
     return true;
-}
-
-static bool pytheus__key_is_ascii(const pytheus__key *key) {
-    uint64_t all = 0;
-    size_t i;
-    for (i = 0; i < key->num_words; i++) {
-        all |= key->words[i];
-    }
-    return !(all & 0x8080808080808080u);
 }
 
 static bool pytheus__are_utf8(const char *const *values, size_t n) {
@@ -2986,12 +3183,12 @@ static bool pytheus__add_defaults(const pytheus__family *family, const char **va
    UTF-8. false: no memory, nothing to free. */
 static bool pytheus__key_pack(pytheus__family *family, pytheus__key *key, const char **values) {
     key->complete = pytheus__add_defaults(family, values);
-    if (!pytheus__key_write(family, key, values, false)) {
+    if (!pytheus__key_write(family, key, values)) {
         return false;
     }
-    if (!pytheus__key_is_ascii(key) && !pytheus__are_utf8(values, family->num_labels)) {
+    if (!key->is_ascii && !pytheus__are_utf8(values, family->num_labels)) {
         pytheus__key_free(family->registry, key);
-        if (!pytheus__key_write(family, key, values, true)) {
+        if (!pytheus__key_write_mended(family, key, values)) {
             return false;
         }
     }
@@ -3018,21 +3215,37 @@ static pytheus__slot *pytheus__slots(pytheus__segment *segment) {
     return (pytheus__slot *)(void *)(segment + 1);
 }
 
-static pytheus__segment **pytheus__segments(pytheus__directory *directory) {
-    return (pytheus__segment **)(void *)(directory + 1);
+static uintptr_t *pytheus__entries(pytheus__directory *directory) {
+    return (uintptr_t *)(void *)(directory + 1);
+}
+
+/* What a directory says of a segment, which begins with a cache line: where it is and how large, so
+   that a search needs not look into it for that. */
+static uintptr_t pytheus__entry_for(const pytheus__segment *segment) {
+    return (uintptr_t)segment | segment->log2_size;
 }
 
 static size_t pytheus__directory_place(const pytheus__directory *directory, uint64_t hash) {
     return directory->depth ? (size_t)(hash >> (64 - directory->depth)) : 0;
 }
 
-static pytheus__segment *pytheus__segment_of(pytheus__directory *directory, uint64_t hash) {
+static uintptr_t pytheus__entry_at(pytheus__directory *directory, uint64_t hash) {
     size_t place = pytheus__directory_place(directory, hash);
-    return PYTHEUS__LOAD_ACQUIRE(&pytheus__segments(directory)[place]);
+    return PYTHEUS__LOAD_ACQUIRE(&pytheus__entries(directory)[place]);
 }
 
-static bool pytheus__holds_key(pytheus__node *node, const pytheus__key *key) {
-    pytheus__word *words = pytheus__key_of(node);
+static pytheus__segment *pytheus__segment_in(uintptr_t entry) {
+    return (pytheus__segment *)(entry & ~(uintptr_t)(PYTHEUS__CACHE_LINE - 1));
+}
+
+static pytheus__segment *pytheus__segment_of(pytheus__directory *directory, uint64_t hash) {
+    return pytheus__segment_in(pytheus__entry_at(directory, hash));
+}
+
+PYTHEUS__HOT bool pytheus__holds_key(const pytheus__family *family, pytheus__node *node,
+                                     const pytheus__key *key) {
+    /* Not by the node's family: words and generation are then fetched at the same time. */
+    pytheus__word *words = pytheus__cells(node) + family->area_words;
     size_t i;
     if (PYTHEUS__LOAD_ACQUIRE(&node->key_words) != key->num_words) {
         return false;
@@ -3046,11 +3259,10 @@ static bool pytheus__holds_key(pytheus__node *node, const pytheus__key *key) {
 }
 
 /* The view with this key, or nothing. Without the lock it may miss one that is being moved. */
-static pytheus_view pytheus__find(pytheus__family *family, const pytheus__key *key) {
-    pytheus__segment *segment =
-        pytheus__segment_of(PYTHEUS__LOAD_ACQUIRE(&family->directory), key->hash);
-    pytheus__slot *slots = pytheus__slots(segment);
-    size_t mask = ((size_t)1 << segment->log2_size) - 1;
+PYTHEUS__HOT pytheus_view pytheus__find(pytheus__family *family, const pytheus__key *key) {
+    uintptr_t entry = pytheus__entry_at(PYTHEUS__LOAD_ACQUIRE(&family->directory), key->hash);
+    pytheus__slot *slots = pytheus__slots(pytheus__segment_in(entry));
+    size_t mask = ((size_t)1 << (entry & (PYTHEUS__CACHE_LINE - 1))) - 1;
     size_t i = (size_t)(key->hash >> 1) & mask, probes;
     for (probes = 0; probes <= mask; probes++, i = (i + 1) & mask) {
         uint64_t hash = PYTHEUS__LOAD_ACQUIRE(&slots[i].hash);
@@ -3061,7 +3273,7 @@ static pytheus_view pytheus__find(pytheus__family *family, const pytheus__key *k
             hash == key->hash ? PYTHEUS__LOAD_ACQUIRE(&slots[i].node) : (pytheus__node *)NULL;
         if (node) {
             uint64_t generation = PYTHEUS__LOAD_ACQUIRE(&node->generation);
-            if (generation && pytheus__holds_key(node, key) &&
+            if (generation && pytheus__holds_key(family, node, key) &&
                 PYTHEUS__LOAD(&node->generation) == generation) {
                 return pytheus__make_view(node, generation);
             }
@@ -3128,7 +3340,7 @@ static bool pytheus__segment_is_sparse(const pytheus__segment *segment) {
 static void pytheus__segment_replace(pytheus__family *family, pytheus__segment *segment,
                                      uint64_t hash, pytheus__segment *low, pytheus__segment *high) {
     pytheus__directory *directory = family->directory;
-    pytheus__segment **segments = pytheus__segments(directory);
+    uintptr_t *entries = pytheus__entries(directory);
     pytheus__slot *slots = pytheus__slots(segment);
     size_t i, span = (size_t)1 << (directory->depth - segment->depth);
     size_t first = pytheus__directory_place(directory, hash) & ~(span - 1);
@@ -3139,7 +3351,7 @@ static void pytheus__segment_replace(pytheus__family *family, pytheus__segment *
         }
     }
     for (i = 0; i < span; i++) {
-        PYTHEUS__STORE_RELEASE(&segments[first + i], i < span / 2 ? low : high);
+        PYTHEUS__STORE_RELEASE(&entries[first + i], pytheus__entry_for(i < span / 2 ? low : high));
     }
     segment->next_free = family->free_segments[segment->log2_size];
     family->free_segments[segment->log2_size] = segment;
@@ -3153,7 +3365,7 @@ static void pytheus__directory_double(pytheus__family *family) {
     size_t i;
     directory->depth = old->depth + 1;
     for (i = 0; i < (size_t)1 << directory->depth; i++) {
-        pytheus__segments(directory)[i] = pytheus__segments(old)[i / 2];
+        pytheus__entries(directory)[i] = pytheus__entries(old)[i / 2];
     }
     PYTHEUS__STORE_RELEASE(&family->directory, directory);
 }
@@ -3203,11 +3415,13 @@ static void pytheus__index_grow(pytheus__family *family, uint64_t hash) {
     pytheus__segment_replace(family, segment, hash, low, high);
 }
 
-static void pytheus__index_remove(pytheus__family *family, const pytheus__node *node) {
-    pytheus__segment *segment = pytheus__segment_of(family->directory, node->hash);
+static void pytheus__index_remove(pytheus__family *family, pytheus__node *node) {
+    uint64_t hash =
+        pytheus__hash_words(family->registry->seed, pytheus__key_of(node), node->key_words);
+    pytheus__segment *segment = pytheus__segment_of(family->directory, hash);
     pytheus__slot *slots = pytheus__slots(segment);
     size_t mask = ((size_t)1 << segment->log2_size) - 1;
-    size_t i = (size_t)(node->hash >> 1) & mask;
+    size_t i = (size_t)(hash >> 1) & mask;
     while (slots[i].node != node) {
         i = (i + 1) & mask;
     }
@@ -3295,7 +3509,7 @@ static pytheus_err pytheus__from_backend(const pytheus__family *family, char bef
         (void)snprintf(sentence, sizeof sentence, "the backend \"%.30s\" failed to %s",
                        family->store->backend.name, what);
     }
-    return pytheus__after_callback(before, err, family->name.text, sentence);
+    return pytheus__after_callback(before, err, PYTHEUS_ERR_BACKEND, family->name.text, sentence);
 }
 
 static void pytheus__labels_of_key(const pytheus__family *family, const pytheus__key *key,
@@ -3335,12 +3549,16 @@ static void pytheus__describe_value(const pytheus__family *family, size_t i,
     }
 }
 
+/* Its own errors are nobody's, and do not take the place of one that is about to be told. */
 static void pytheus__close_cells(const pytheus__family *family, void *const *cells, size_t n) {
     const pytheus_backend *backend = &family->store->backend;
+    char sentence[PYTHEUS__SENTENCE_SIZE];
     size_t i;
+    memcpy(sentence, pytheus__sentence, sizeof sentence);
     for (i = 0; backend->cell_close && i < n; i++) {
         backend->cell_close(backend->user, cells[i]);
     }
+    memcpy(pytheus__sentence, sentence, sizeof sentence);
 }
 
 static pytheus_err pytheus__open_cells(pytheus__opened *opened, const pytheus_label *labels) {
@@ -3370,6 +3588,19 @@ static pytheus_err pytheus__open_cells(pytheus__opened *opened, const pytheus_la
     return err;
 }
 
+static void pytheus__close(const pytheus__family *family, void *const *cells,
+                           const pytheus_words *words) {
+    const pytheus_backend *backend = &family->store->backend;
+    if (!pytheus__has_words(family->store)) {
+        pytheus__close_cells(family, cells, pytheus__num_values(family));
+    } else if (backend->words_close) {
+        char sentence[PYTHEUS__SENTENCE_SIZE];
+        memcpy(sentence, pytheus__sentence, sizeof sentence);
+        backend->words_close(backend->user, words);
+        memcpy(pytheus__sentence, sentence, sizeof sentence);
+    }
+}
+
 static pytheus_err pytheus__open_words(pytheus__opened *opened, const pytheus_label *labels) {
     const pytheus__family *family = opened->family;
     const pytheus_backend *backend = &family->store->backend;
@@ -3390,12 +3621,14 @@ static pytheus_err pytheus__open_words(pytheus__opened *opened, const pytheus_la
     memset((void *)words, 0, sizeof *words);
     err = backend->words_open(backend->user, &desc, words);
     err = pytheus__from_backend(family, before, err, "open a series");
-    if (!err && (!words->at || (uintptr_t)words->at % 8)) {
-        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave no words",
-                           family->name.text, backend->name);
-    }
     if (words->num_stripes < 1 || family->type == PYTHEUS_GAUGE) {
         words->num_stripes = 1;
+    }
+    if (!err && (!words->at || (uintptr_t)words->at % 8 || (uintptr_t)words->life % 8 ||
+                 (words->num_stripes > 1 && words->stripe_words < family->num_cells))) {
+        pytheus__close(family, NULL, words);
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave no good words",
+                           family->name.text, backend->name);
     }
     return err;
 }
@@ -3434,16 +3667,6 @@ static pytheus_err pytheus__open(pytheus__family *family, const pytheus__key *ke
         pytheus__opened_free(opened);
     }
     return err;
-}
-
-static void pytheus__close(const pytheus__family *family, void *const *cells,
-                           const pytheus_words *words) {
-    const pytheus_backend *backend = &family->store->backend;
-    if (!pytheus__has_words(family->store)) {
-        pytheus__close_cells(family, cells, pytheus__num_values(family));
-    } else if (backend->words_close) {
-        backend->words_close(backend->user, words);
-    }
 }
 
 /* Closes what was opened for nothing: another thread was first. */
@@ -3489,15 +3712,12 @@ static void pytheus__close_node(pytheus__node *node) {
     pytheus__family *family = node->family;
     pytheus__word *inside = &pytheus__cells(node)[PYTHEUS__INSIDE];
     uint64_t found = PYTHEUS__LOAD_ACQUIRE(inside);
-    char sentence[PYTHEUS__SENTENCE_SIZE];
     do {
         if (found != PYTHEUS__CLOSING) {
             return;
         }
     } while (!PYTHEUS__REPLACE(inside, &found, PYTHEUS__CLOSED));
-    memcpy(sentence, pytheus__sentence, sizeof sentence);
     pytheus__close_series(node);
-    memcpy(pytheus__sentence, sentence, sizeof sentence);
     if (node->is_reusable) {
         pytheus__acquire(&family->registry->lock);
         node->link.next_free = family->free_nodes[node->size_class];
@@ -3508,7 +3728,7 @@ static void pytheus__close_node(pytheus__node *node) {
 
 /* Whether the words of a view, which is alive here, have not been removed by somebody else. */
 static bool pytheus__words_live(const pytheus_words *words) {
-    return !words->life || PYTHEUS__LOAD(words->life) == words->life_value;
+    return !words->life || PYTHEUS__LOAD((const pytheus__word *)words->life) == words->life_value;
 }
 
 static bool pytheus__is_there(pytheus_view view) {
@@ -3556,11 +3776,16 @@ static size_t pytheus__class_size(uint32_t size_class) {
     return pytheus__cache_lines(size_class % 2 ? size + size / 2 : size);
 }
 
+/* With what is copied behind its end. */
+static size_t pytheus__text_room(size_t text_size) {
+    return (text_size + PYTHEUS__WORD_BEHIND - 1) / PYTHEUS__WORD_BEHIND * PYTHEUS__WORD_BEHIND;
+}
+
 static size_t pytheus__node_size(const pytheus__family *family, size_t key_words,
                                  size_t text_size) {
     return pytheus__cache_lines(sizeof(pytheus__node) +
                                 (family->area_words + key_words) * sizeof(pytheus__word) +
-                                (text_size + 7) / 8 * 8);
+                                pytheus__text_room(text_size));
 }
 
 /* The label text of a complete key: {method="GET",code="200"} and a blank; what a histogram's lines
@@ -3590,6 +3815,102 @@ static void pytheus__store_words(pytheus__word *to, const void *from, size_t siz
 }
 
 enum { PYTHEUS__LOCAL_TEXT_SIZE = 1024 };
+
+/* -- stripes. A series that threads get in each other's way on is given more cells, without a lock
+      or an allocation: its family has some in reserve. -- */
+
+enum { PYTHEUS__MOST_STRIPES = 64, PYTHEUS__MOST_STRIPES_UNASKED = 8 };
+
+/* Words of one stripe, in whole cache lines. */
+static size_t pytheus__stripe_words(const pytheus__family *family) {
+    size_t cells = family->type == PYTHEUS_COUNTER ? 1 : family->num_cells;
+    return pytheus__cache_lines(cells * sizeof(pytheus__word)) / sizeof(pytheus__word);
+}
+
+static size_t pytheus__stripes_size(const pytheus__family *family) {
+    if (family->num_stripes < 2) {
+        return 0;
+    }
+    return sizeof(pytheus__stripes) +
+           family->num_stripes * pytheus__stripe_words(family) * sizeof(pytheus__word);
+}
+
+/* From memory that is reserved. */
+static pytheus__stripes *pytheus__stripes_new(pytheus__family *family) {
+    pytheus__stripes *stripes =
+        (pytheus__stripes *)pytheus__arena_take(family->registry, pytheus__stripes_size(family));
+    stripes->mask = family->num_stripes - 1;
+    stripes->stripe_words = pytheus__stripe_words(family);
+    return stripes;
+}
+
+static void pytheus__fill_stripes(pytheus__stripes *stripes, uint64_t generation) {
+    size_t i, n = (stripes->mask + 1) * stripes->stripe_words;
+    PYTHEUS__STORE_RELEASE(&stripes->generation, 0);
+    for (i = 0; i < n; i++) {
+        PYTHEUS__STORE_RELEASE(&pytheus__stripe_at(stripes, 0)[i], pytheus__mask(generation));
+    }
+    PYTHEUS__STORE_RELEASE(&stripes->generation, generation);
+}
+
+/* Bytes of arena that keeping some in reserve takes now. */
+static size_t pytheus__stripes_missing(const pytheus__family *family) {
+    bool is_wanted = family->num_labels || !family->root || !family->root->stripes;
+    return family->spreads_at_once || !is_wanted || PYTHEUS__LOAD_ACQUIRE(&family->spare)
+               ? 0
+               : pytheus__stripes_size(family);
+}
+
+/* Under the lock, if there is memory left when all else that it was reserved for is taken: they may
+   have been used since. */
+static void pytheus__refill_stripes(pytheus__family *family) {
+    size_t size = pytheus__stripes_missing(family);
+    if (size && pytheus__arena_fits(family->registry, size)) {
+        PYTHEUS__STORE_RELEASE(&family->spare, pytheus__stripes_new(family));
+    }
+}
+
+/* Spreads a series over more cells, if there are any in reserve. A view that is removed meanwhile
+   leaves its node stripes that no other life will take for its own. */
+static void pytheus__give_stripes(pytheus_view view) {
+    pytheus__family *family = view.node->family;
+    pytheus__stripes *none = NULL, *stripes;
+    stripes = (pytheus__stripes *)PYTHEUS__EXCHANGE(&family->spare, (pytheus__stripes *)NULL);
+    if (!stripes) {
+        return;
+    }
+    pytheus__fill_stripes(stripes, view.generation);
+    while (!none && !PYTHEUS__REPLACE(&view.node->stripes, &none, stripes)) {
+    }
+    if (none) {
+        PYTHEUS__STORE_RELEASE(&family->spare, stripes);
+    }
+}
+
+/* A meeting counts for more than a look around that meets nobody, so that a series spreads where one
+   in five or more do, and meetings by chance are forgotten. */
+enum { PYTHEUS__MEETING = 4, PYTHEUS__CONTENDED = 32 };
+
+/* Somebody else changed a cell in the middle of an operation. */
+PYTHEUS__COLD void pytheus__meet(pytheus_view view) {
+    pytheus__node *node = view.node;
+    if (node->family->num_stripes < 2 || PYTHEUS__LOAD(&node->stripes)) {
+        return;
+    }
+    if (PYTHEUS__LOAD(&node->contention) < PYTHEUS__CONTENDED) {
+        (void)PYTHEUS__ADD(&node->contention, (uint16_t)PYTHEUS__MEETING);
+    } else {
+        pytheus__give_stripes(view);
+    }
+}
+
+/* The stripe of this thread; NULL: none was filled for this life. */
+PYTHEUS__HOT pytheus__word *pytheus__own_stripe(pytheus_view view, pytheus__stripes *stripes) {
+    if (PYTHEUS__LOAD_ACQUIRE(&stripes->generation) != view.generation) {
+        return NULL;
+    }
+    return pytheus__stripe_at(stripes, pytheus__thread_number() & stripes->mask);
+}
 
 /* What a new node is made of, put together before anything is changed. */
 typedef struct pytheus__birth {
@@ -3661,7 +3982,7 @@ static pytheus__node *pytheus__birth_memory(const pytheus__birth *birth) {
     }
     node = (pytheus__node *)pytheus__arena_take(birth->family->registry, birth->size);
     node->family = birth->family;
-    node->size_class = (uint16_t)birth->size_class;
+    node->size_class = (uint8_t)birth->size_class;
     return node;
 }
 
@@ -3670,6 +3991,8 @@ static bool pytheus__birth_reserve(const pytheus__birth *birth) {
     pytheus__family *family = birth->family;
     size_t size = pytheus__free_node(birth) ? 0 : birth->size;
     void *nodes;
+    size +=
+        family->spreads_at_once ? pytheus__stripes_size(family) : pytheus__stripes_missing(family);
     if (family->directory) {
         if (family->directory->depth >= PYTHEUS__DEEPEST_DIRECTORY) {
             return false;
@@ -3705,6 +4028,19 @@ static void pytheus__fill_area(pytheus__node *node, const pytheus__opened *opene
     }
 }
 
+/* Those that the node has from an earlier life, or is to have from the start. */
+static void pytheus__birth_stripes(const pytheus__birth *birth, pytheus__node *node,
+                                   uint64_t generation) {
+    pytheus__stripes *stripes = PYTHEUS__LOAD_ACQUIRE(&node->stripes);
+    if (!stripes && birth->family->spreads_at_once && birth->key->complete) {
+        stripes = pytheus__stripes_new(birth->family);
+        PYTHEUS__STORE_RELEASE(&node->stripes, stripes);
+    }
+    if (stripes) {
+        pytheus__fill_stripes(stripes, generation);
+    }
+}
+
 /* Makes the node, in all places that were reserved for it. */
 static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
     pytheus__family *family = birth->family;
@@ -3713,13 +4049,14 @@ static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
     uint64_t serial = PYTHEUS__ADD(&pytheus__last_serial, 1) + 1;
     uint64_t generation = pytheus__spread(serial) << PYTHEUS__FLAGS_SIZE | birth->flags;
     pytheus__fill_area(node, birth->opened, pytheus__mask(generation));
+    PYTHEUS__STORE(&node->contention, (uint16_t)0);
+    pytheus__birth_stripes(birth, node, generation);
     PYTHEUS__STORE_RELEASE(&node->key_words, (uint32_t)key->num_words);
     pytheus__store_words(pytheus__key_of(node), key->words, key->num_words * 8);
     pytheus__store_words((pytheus__word *)(void *)pytheus__text_of(node), birth->text.at,
                          birth->text.size);
     node->text_size = (uint32_t)birth->text.size;
     node->is_reusable = (birth->flags & PYTHEUS__REUSABLE) != 0;
-    node->hash = key->hash;
     node->link.serial = serial;
     node->place = (uint32_t)stbds_arrlenu(family->nodes);
     stbds_arrput(family->nodes, node);
@@ -3728,6 +4065,7 @@ static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
         pytheus__index_grow(family, key->hash);
         pytheus__segment_put(pytheus__segment_of(family->directory, key->hash), key->hash, node);
     }
+    pytheus__refill_stripes(family);
     return node;
 }
 
@@ -3761,7 +4099,11 @@ static void pytheus__zero_real(pytheus__word *cell) {
 
 /* Only a root's, which are never masked. */
 static void pytheus__zero_cells(pytheus__node *node) {
+    pytheus__stripes *stripes = PYTHEUS__LOAD_ACQUIRE(&node->stripes);
     size_t i, real = node->family->type == PYTHEUS_COUNTER ? PYTHEUS__COUNTER_REAL : 0;
+    for (i = 0; stripes && i < (stripes->mask + 1) * stripes->stripe_words; i++) {
+        PYTHEUS__STORE_RELEASE(&pytheus__stripe_at(stripes, 0)[i], 0);
+    }
     for (i = 0; i < node->family->num_cells; i++) {
         if (i != real) {
             PYTHEUS__STORE_RELEASE(&pytheus__cells(node)[i], 0);
@@ -3827,6 +4169,7 @@ static void pytheus__kill(pytheus__node *node, pytheus__removal *removal) {
     if (generation & PYTHEUS__ELSEWHERE) {
         node->link.next_free = removal->ended;
         removal->ended = node;
+        family->removing++;
     } else if (generation & PYTHEUS__REUSABLE) {
         node->link.next_free = family->free_nodes[node->size_class];
         family->free_nodes[node->size_class] = node;
@@ -3940,12 +4283,23 @@ static pytheus_err pytheus__refuse(pytheus_view view, pytheus_type type) {
     return view.node ? pytheus__tell(view.node->family, err) : err;
 }
 
+/* Names are short: a call of strcmp takes longer. */
+PYTHEUS__HOT bool pytheus__is_same(const char *a, const char *b) {
+    size_t i;
+    for (i = 0; a[i] == b[i]; i++) {
+        if (!a[i]) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The place of a label; labels mostly come in declared order, so the search starts at a guess. */
 static size_t pytheus__label_place(const pytheus__family *family, const char *name, size_t guess) {
     size_t i, place = guess;
     for (i = 0; i < family->num_labels; i++, place++) {
         place = place < family->num_labels ? place : 0;
-        if (strcmp(family->label_names[place].text, name) == 0) {
+        if (pytheus__is_same(family->label_names[place].text, name)) {
             return place;
         }
     }
@@ -4039,7 +4393,7 @@ static pytheus_view pytheus__find_or_make(pytheus__family *family, pytheus__wish
     bool is_elsewhere = family->store && wish->key->complete;
     bool is_opened = opened && opened->key == wish->key;
     pytheus__node *node;
-    if (view.node || is_elsewhere != is_opened) {
+    if (view.node || is_elsewhere != is_opened || (is_elsewhere && family->removing)) {
         return view;
     }
     node = pytheus__node_new(family, wish->key, wish->overflowed ? PYTHEUS__OVERFLOW : 0,
@@ -4076,6 +4430,19 @@ static void pytheus__count_overflow(pytheus__family *family) {
     }
 }
 
+/* What a backend opens for a series must not be what it is told to remove next. */
+static void pytheus__wait_for_removals(pytheus__family *family) {
+    bool removing = true;
+    while (removing) {
+        pytheus__acquire(&family->registry->lock);
+        removing = family->removing > 0;
+        pytheus__release(&family->registry->lock);
+        if (removing) {
+            pytheus__wait();
+        }
+    }
+}
+
 /* A backend opens a series while no lock is held: meanwhile another thread may make it, or take the
    last room there was. */
 static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *key) {
@@ -4093,9 +4460,15 @@ static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *k
         if (is_opened) {
             pytheus__opened_end(&opened);
         }
+        if (view.node && !pytheus__is_there(view)) {
+            (void)pytheus_view_remove(view); /* as somebody else did: it is made again */
+            is_opened = false;
+            continue;
+        }
         if (view.node || wish.no_memory) {
             break;
         }
+        pytheus__wait_for_removals(family);
         err = pytheus__open(family, wish.key, &opened);
         if (err) {
             break;
@@ -4129,20 +4502,51 @@ static pytheus_view pytheus__view_of_values(pytheus__family *family, const char 
     return view;
 }
 
+/* The view that a call names with all labels in declared order, as most do; nothing if that is
+   not so, or there is none. What the base had is overridden. Bytes that are not UTF-8 are in no
+   complete view's key. */
+PYTHEUS__HOT pytheus_view pytheus__find_in_order(pytheus__family *family, const char *const *pairs,
+                                                 size_t num_strings) {
+    pytheus__packer out = {NULL, 0, 0, 0};
+    size_t sizes[PYTHEUS_MAX_LABELS], i, size = 0;
+    pytheus__key key;
+    if (num_strings != 2 * family->num_labels || !num_strings || !pairs) {
+        return pytheus__nothing();
+    }
+    for (i = 0; i < family->num_labels; i++) {
+        const char *name = pairs[2 * i], *value = pairs[2 * i + 1];
+        if (!name || !value || !pytheus__is_same(family->label_names[i].text, name)) {
+            return pytheus__nothing();
+        }
+        sizes[i] = strlen(value);
+        if (sizes[i] >= sizeof key.local / 2 || (size += sizes[i] + 1) > sizeof key.local) {
+            return pytheus__nothing();
+        }
+    }
+    out.at = key.words = key.local;
+    for (i = 0; i < family->num_labels; i++) {
+        pytheus__pack_value(&out, pairs[2 * i + 1], sizes[i]);
+    }
+    if (out.bits) {
+        *out.at = pytheus__in_memory_order(out.rest);
+    }
+    key.num_words = (size + 7) / 8;
+    key.hash = pytheus__hash_words(family->registry->seed, key.words, key.num_words);
+    return pytheus__find(family, &key);
+}
+
 /* The view with more labels. The root's own labels are none: its defaults can be overridden. */
-static pytheus_view pytheus__labels(pytheus_view base, pytheus_type type, const char *const *pairs,
-                                    size_t num_strings) {
+static pytheus_view pytheus__labels_slowly(pytheus_view base, const char *const *pairs,
+                                           size_t num_strings) {
+    pytheus__family *family = base.node->family;
     const char *values[PYTHEUS_MAX_LABELS];
     pytheus_view view = pytheus__nothing();
     pytheus_err err = PYTHEUS_OK;
     pytheus__key copy;
-    pytheus__family *family;
-    if (!base.node || pytheus__type_of(base) != type) {
-        (void)pytheus__refuse(base, type);
-        return view;
+    size_t i;
+    for (i = 0; i < family->num_labels; i++) {
+        values[i] = NULL;
     }
-    family = base.node->family;
-    memset(values, 0, family->num_labels * sizeof *values);
     copy.words = copy.local;
     if (base.node != family->root) {
         err = pytheus__own_labels(base, &copy, values);
@@ -4162,6 +4566,23 @@ static pytheus_view pytheus__labels(pytheus_view base, pytheus_type type, const 
     }
     pytheus__key_free(family->registry, &copy);
     return view;
+}
+
+static pytheus_view pytheus__labels(pytheus_view base, pytheus_type type, const char *const *pairs,
+                                    size_t num_strings) {
+    pytheus_view view = pytheus__nothing();
+    if (!base.node || pytheus__type_of(base) != type) {
+        (void)pytheus__refuse(base, type);
+        return view;
+    }
+    if (PYTHEUS__LIKELY(pytheus__is_alive(base)) && !(base.generation & PYTHEUS__OVERFLOW)) {
+        view = pytheus__find_in_order(base.node->family, pairs, num_strings);
+    }
+    if (PYTHEUS__LIKELY(view.generation & PYTHEUS__COMPLETE) &&
+        PYTHEUS__LIKELY(pytheus__is_there(view))) {
+        return view;
+    }
+    return pytheus__labels_slowly(base, pairs, num_strings);
 }
 
 #define PYTHEUS__DEFINE_VIEW(kind, type)                                                           \
@@ -4210,7 +4631,7 @@ static void pytheus__site_write(pytheus__site *site, pytheus_view base, pytheus_
 PYTHEUS_API pytheus_view pytheus__at(pytheus__site *site, pytheus_view base,
                                      const char *const *pairs, size_t num_strings) {
     pytheus_view view = pytheus__site_read(site, base);
-    if (!pytheus__is_alive(view) || !pytheus__is_alive(base)) {
+    if (!pytheus__is_alive(view) || !pytheus__is_there(view) || !pytheus__is_alive(base)) {
         view = pytheus__labels(base, pytheus__type_of(base), pairs, num_strings);
         if (view.node && !(view.generation & PYTHEUS__OVERFLOW)) {
             pytheus__site_write(site, base, view);
@@ -4259,6 +4680,9 @@ static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
         pytheus_err each = pytheus__remove_series(node);
         each = each ? pytheus__tell(node->family, each) : each;
         err = err ? err : each;
+        pytheus__acquire(&node->family->registry->lock);
+        node->family->removing--;
+        pytheus__release(&node->family->registry->lock);
         (void)PYTHEUS__SET_BITS(&pytheus__cells(node)[PYTHEUS__INSIDE], PYTHEUS__CLOSING);
         pytheus__close_node(node);
     }
@@ -4303,24 +4727,32 @@ static pytheus_registry *pytheus__registries;
 static pytheus_registry pytheus__own_default = PYTHEUS__EMPTY;
 static pytheus_registry *pytheus__chosen_default; /* NULL: our own */
 
-/* Our own default registry's backend is loaded at its first use; others who use it wait, because
-   what they define is to have that backend. Taken before all other locks. */
-static pytheus__lock pytheus__loading_lock = PYTHEUS__LOCK_INIT;
-static PYTHEUS__THREAD_LOCAL bool pytheus__is_loading;
-enum { PYTHEUS__NOT_SET_UP, PYTHEUS__NOT_LOADED, PYTHEUS__LOADED };
+/* Our own default registry's backend is loaded at its first use. Other threads that use it wait,
+   because what they define is to have that backend; the thread that loads does not, because the
+   backend may use the registry that it is loaded for. */
+enum { PYTHEUS__NOT_SET_UP, PYTHEUS__NOT_LOADED, PYTHEUS__LOADING, PYTHEUS__LOADED };
 static uint32_t pytheus__default_state;
+static PYTHEUS__THREAD_LOCAL bool pytheus__is_loading;
 
-/* Nothing, in a thread that is loading: a backend may use the registry that it is loaded for. */
-static void pytheus__begin_loading(void) {
-    if (!pytheus__is_loading) {
-        pytheus__acquire(&pytheus__loading_lock);
+/* Whether this thread is to load it. */
+static bool pytheus__begin_loading(void) {
+    for (;;) {
+        uint32_t state = PYTHEUS__NOT_LOADED;
+        if (PYTHEUS__REPLACE(&pytheus__default_state, &state, (uint32_t)PYTHEUS__LOADING)) {
+            pytheus__is_loading = true;
+            return true;
+        }
+        if (state == PYTHEUS__LOADED || pytheus__is_loading) {
+            return false;
+        }
+        pytheus__wait();
     }
 }
 
-static void pytheus__end_loading(void) {
-    if (!pytheus__is_loading) {
-        pytheus__release(&pytheus__loading_lock);
-    }
+static void pytheus__end_loading(bool is_loaded) {
+    pytheus__is_loading = false;
+    PYTHEUS__STORE_RELEASE(&pytheus__default_state,
+                           (uint32_t)(is_loaded ? PYTHEUS__LOADED : PYTHEUS__NOT_LOADED));
 }
 
 /* -- fork: all locks are taken around it, so that the child finds none held by a thread that it
@@ -4329,7 +4761,6 @@ static void pytheus__end_loading(void) {
 #if !defined(_WIN32) && !defined(PYTHEUS_NO_THREADS)
 static void pytheus__before_fork(void) {
     pytheus_registry *registry;
-    pytheus__begin_loading();
     pytheus__acquire(&pytheus__registries_lock);
     for (registry = pytheus__registries; registry; registry = registry->next) {
         pytheus__acquire(&registry->lock);
@@ -4344,7 +4775,6 @@ static void pytheus__after_fork(void) {
         pytheus__release(&registry->lock);
     }
     pytheus__release(&pytheus__registries_lock);
-    pytheus__end_loading();
 }
 
 /* The child has only this thread, so nobody changes the lists. */
@@ -4352,6 +4782,9 @@ static void pytheus__in_child(void) {
     pytheus_registry *registry;
     size_t i;
     pytheus__after_fork();
+    if (PYTHEUS__LOAD(&pytheus__default_state) == PYTHEUS__LOADING && !pytheus__is_loading) {
+        pytheus__end_loading(false); /* the thread that did is not here */
+    }
     for (registry = pytheus__registries; registry; registry = registry->next) {
         for (i = 0; i < stbds_arrlenu(registry->stores); i++) {
             const pytheus_backend *backend = &registry->stores[i]->backend;
@@ -4395,6 +4828,7 @@ static void pytheus__registry_set_up(pytheus_registry *registry,
     pytheus__lock_init(&registry->lock);
     pytheus__take_callbacks(registry, desc);
     registry->prefix.text = "";
+    registry->num_processors = pytheus__num_processors();
     pytheus__make_seed(registry);
 }
 
@@ -4605,22 +5039,12 @@ static void pytheus__tell_registry(pytheus_registry *registry, pytheus_err err,
 /* Where the environment names what can't be loaded, that is told and values stay in the process;
    only without memory is it tried again. */
 static void pytheus__load_default(void) {
-    pytheus_err err = PYTHEUS_OK;
-    if (pytheus__is_loading) {
-        return;
-    }
-    pytheus__begin_loading();
-    pytheus__is_loading = true;
-    if (PYTHEUS__LOAD_ACQUIRE(&pytheus__default_state) != PYTHEUS__LOADED) {
-        err = pytheus__load(&pytheus__own_default, NULL, NULL);
-        if (err != PYTHEUS_ERR_NOMEM) {
-            PYTHEUS__STORE_RELEASE(&pytheus__default_state, (uint32_t)PYTHEUS__LOADED);
+    if (pytheus__begin_loading()) {
+        pytheus_err err = pytheus__load(&pytheus__own_default, NULL, NULL);
+        pytheus__end_loading(err != PYTHEUS_ERR_NOMEM);
+        if (err) {
+            pytheus__log(&pytheus__own_default.logger, err, "");
         }
-    }
-    pytheus__is_loading = false;
-    pytheus__end_loading();
-    if (err) {
-        pytheus__tell_registry(&pytheus__own_default, err, "");
     }
 }
 
@@ -4647,20 +5071,19 @@ static pytheus_registry *pytheus__registry_or_default(pytheus_registry *registry
 
 PYTHEUS_API pytheus_err pytheus_load_backend(const char *class_name, const char *config_json) {
     pytheus_registry *registry = PYTHEUS__LOAD_ACQUIRE(&pytheus__chosen_default);
-    bool outermost = !pytheus__is_loading;
+    bool is_first = false;
     pytheus_err err;
     pytheus__set_up_default();
-    registry = registry ? registry : &pytheus__own_default;
-    pytheus__begin_loading();
-    pytheus__is_loading = true;
-    err = pytheus__load(registry, class_name, config_json);
-    if (!err && registry == &pytheus__own_default) {
-        PYTHEUS__STORE_RELEASE(&pytheus__default_state, (uint32_t)PYTHEUS__LOADED);
+    if (!registry) {
+        registry = &pytheus__own_default;
+        is_first = pytheus__begin_loading();
     }
-    pytheus__is_loading = !outermost;
-    pytheus__end_loading();
+    err = pytheus__load(registry, class_name, config_json);
+    if (is_first) {
+        pytheus__end_loading(!err);
+    }
     if (err) {
-        pytheus__tell_registry(registry, err, "");
+        pytheus__log(&registry->logger, err, "");
     }
     return err;
 }
@@ -4704,7 +5127,8 @@ PYTHEUS_API pytheus_err pytheus_flush(pytheus_registry *registry) {
         char before = pytheus__before_callback();
         pytheus_err each =
             store->backend.flush ? store->backend.flush(store->backend.user) : PYTHEUS_OK;
-        each = pytheus__after_callback(before, each, store->backend.name, "the flush failed");
+        each = pytheus__after_callback(before, each, PYTHEUS_ERR_BACKEND, store->backend.name,
+                                       "the flush failed");
         if (each) {
             pytheus__tell_registry(registry, each, store->backend.name);
         }
@@ -4962,11 +5386,10 @@ static pytheus__family *pytheus__claimant(pytheus_registry *registry, const pyth
     return NULL;
 }
 
-/* A metric that is put on a page, under an exposed name. */
+/* A metric that is put on a page. */
 typedef struct pytheus__listing {
     pytheus_registry *registry;
     pytheus__family *family;
-    pytheus__piece name;
 } pytheus__listing;
 
 static void pytheus__put_names(void *argument) {
@@ -5010,7 +5433,6 @@ static bool pytheus__list(pytheus__listing *listing) {
     }
     entry.serial = ++registry->last_entry;
     entry.family = listing->family;
-    entry.name = listing->name;
     entry.collecting = NULL;
     stbds_arrput(registry->entries, entry);
     return true;
@@ -5133,6 +5555,26 @@ static void pytheus__write_family(pytheus__family *family, const pytheus__defini
     pytheus__write_ends(family, definition, out);
 }
 
+/* The power of two from n up. */
+static uint32_t pytheus__power_of_two(size_t n, uint32_t most) {
+    uint32_t power = 1;
+    while (power < n && power < most) {
+        power *= 2;
+    }
+    return power;
+}
+
+static void pytheus__plan_stripes(pytheus__family *family, unsigned asked) {
+    family->num_stripes = asked ? pytheus__power_of_two(asked, PYTHEUS__MOST_STRIPES)
+                                : pytheus__power_of_two(family->registry->num_processors,
+                                                        PYTHEUS__MOST_STRIPES_UNASKED);
+    family->spreads_at_once = asked > 1;
+    if (family->store || family->type == PYTHEUS_GAUGE) {
+        family->num_stripes = 1;
+        family->spreads_at_once = false;
+    }
+}
+
 static void pytheus__family_init(pytheus__family *family, const pytheus__definition *definition) {
     size_t max_series = definition->desc->max_series;
     family->registry = definition->registry;
@@ -5148,18 +5590,21 @@ static void pytheus__family_init(pytheus__family *family, const pytheus__definit
                         : definition->type == PYTHEUS_HISTOGRAM ? definition->num_bounds + 2
                                                                 : 2;
     family->area_words = pytheus__area_words(family);
+    pytheus__plan_stripes(family, definition->desc->stripes);
 }
 
 static size_t pytheus__num_bucket_ends(const pytheus__definition *definition) {
     return definition->type == PYTHEUS_HISTOGRAM ? definition->num_bounds + 1 : 0;
 }
 
-/* A bound of -0 is 0: they are equal, and le="-0" would be another series. */
+/* And +Inf, which pytheus__bucket_of needs. A bound of -0 is 0: they are equal, and le="-0" would
+   be another series. */
 static void pytheus__copy_bounds(pytheus__family *family, const pytheus__definition *definition) {
     size_t i;
     for (i = 0; i < definition->num_bounds; i++) {
         family->bounds[i] = definition->bounds[i] + 0.0;
     }
+    family->bounds[i] = pytheus__as_double(PYTHEUS__INFINITY_BITS);
 }
 
 /* The family with its arrays and text in one block, and the first directory and segment. Called
@@ -5168,7 +5613,7 @@ static size_t pytheus__family_layout(pytheus__family *family, char *at,
                                      const pytheus__definition *definition) {
     size_t labels = definition->num_labels;
     size_t bounds = sizeof *family;
-    size_t pieces = bounds + definition->num_bounds * sizeof(double);
+    size_t pieces = bounds + (definition->num_bounds + 1) * sizeof(double);
     size_t lists =
         pieces + (3 * labels + pytheus__num_bucket_ends(definition)) * sizeof(pytheus__piece);
     pytheus__text out = {NULL, 0};
@@ -5187,14 +5632,15 @@ static size_t pytheus__family_layout(pytheus__family *family, char *at,
         pytheus__copy_bounds(family, definition);
     }
     pytheus__write_family(family, definition, &out);
-    return pytheus__cache_lines(out.size);
+    return pytheus__cache_lines(out.size + PYTHEUS__WORD_BEHIND);
 }
 
 static void pytheus__first_segment(pytheus__family *family) {
     pytheus__directory *directory =
         (pytheus__directory *)pytheus__arena_take(family->registry, pytheus__directory_size(0));
     family->directory = directory;
-    pytheus__segments(directory)[0] = pytheus__segment_new(family, PYTHEUS__SMALLEST_SEGMENT, 0);
+    pytheus__entries(directory)[0] =
+        pytheus__entry_for(pytheus__segment_new(family, PYTHEUS__SMALLEST_SEGMENT, 0));
 }
 
 static bool pytheus__root_key(pytheus__family *family, pytheus__key *key) {
@@ -5242,7 +5688,6 @@ static bool pytheus__family_build(pytheus__family *family, const pytheus__defini
     }
     listing.registry = family->registry;
     listing.family = family;
-    listing.name = family->name;
     family->root = pytheus__root_new(family, opened);
     if (family->root && (definition->desc->unregistered || pytheus__list(&listing))) {
         return true;
@@ -6747,7 +7192,8 @@ static pytheus_err pytheus__create_backend(const pytheus_backend_class *backend_
                                            const pytheus_config *config, pytheus_backend *out) {
     char first = pytheus__before_callback();
     pytheus_err err = backend_class->create(config, out);
-    err = pytheus__after_callback(first, err, config->reader, "the backend could not be created");
+    err = pytheus__after_callback(first, err, PYTHEUS_ERR_BACKEND, config->reader,
+                                  "the backend could not be created");
     if (!err && !out->name) {
         out->name = config->reader;
     }
@@ -6766,7 +7212,10 @@ static pytheus_err pytheus__load_with(const pytheus_backend_class *backend_class
         err = pytheus__registry_load(config->registry, &backend, config_text);
     }
     if (err && backend.destroy) {
+        char sentence[PYTHEUS__SENTENCE_SIZE];
+        memcpy(sentence, pytheus__sentence, sizeof sentence);
         backend.destroy(backend.user);
+        memcpy(pytheus__sentence, sentence, sizeof sentence);
     }
     return err;
 }
@@ -6809,10 +7258,10 @@ static pytheus_err pytheus__load(pytheus_registry *registry, const char *class_n
 
 /* Whether an operation on this type of metric may go on, in the node: everything is in the handle
    but whether it is alive. */
-static bool pytheus__is_ready(pytheus_view view, pytheus_type type) {
+PYTHEUS__HOT bool pytheus__is_ready(pytheus_view view, pytheus_type type) {
     const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__ELSEWHERE;
-    return (view.generation & kind) == ((uint64_t)type | PYTHEUS__COMPLETE) &&
-           PYTHEUS__LOAD(&view.node->generation) == view.generation;
+    return PYTHEUS__LIKELY((view.generation & kind) == ((uint64_t)type | PYTHEUS__COMPLETE)) &&
+           PYTHEUS__LIKELY(PYTHEUS__LOAD(&view.node->generation) == view.generation);
 }
 
 /* The cell's content is loaded (acquire) before the generation: were it of a later life, the
@@ -6821,40 +7270,35 @@ static bool pytheus__is_still(pytheus_view view) {
     return PYTHEUS__LIKELY(PYTHEUS__LOAD(&view.node->generation) == view.generation);
 }
 
-static pytheus_err pytheus__add_whole(pytheus_view view, size_t cell, uint64_t n) {
-    pytheus__word *word = &pytheus__cells(view.node)[cell];
-    if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
-        (void)PYTHEUS__ADD(word, n);
-        return PYTHEUS_OK;
-    }
+/* In a reusable node the content that was loaded must be of the view's own life. */
+static pytheus_err pytheus__add_whole_masked(pytheus_view view, pytheus__word *word, uint64_t n) {
     uint64_t old = PYTHEUS__LOAD_ACQUIRE(word);
-    do {
+    for (;;) {
         if (!pytheus__is_still(view)) {
             return pytheus__refuse(view, pytheus__type_of(view));
         }
-    } while (!PYTHEUS__REPLACE(word, &old, ((old ^ view.generation) + n) ^ view.generation));
-    return PYTHEUS_OK;
-}
-
-static pytheus_err pytheus__add_real(pytheus_view view, size_t cell, double v) {
-    pytheus__word *word = &pytheus__cells(view.node)[cell];
-    uint64_t mask = pytheus__mask(view.generation), old = PYTHEUS__LOAD_ACQUIRE(word);
-    do {
-        if (!pytheus__is_still(view)) {
-            return pytheus__refuse(view, pytheus__type_of(view));
+        if (PYTHEUS__REPLACE(word, &old, ((old ^ view.generation) + n) ^ view.generation)) {
+            return PYTHEUS_OK;
         }
-    } while (
-        !PYTHEUS__REPLACE(word, &old, pytheus__as_bits(pytheus__as_double(old ^ mask) + v) ^ mask));
-    return PYTHEUS_OK;
-}
-
-static pytheus_err pytheus__set_real(pytheus_view view, size_t cell, double v) {
-    pytheus__word *word = &pytheus__cells(view.node)[cell];
-    uint64_t bits = pytheus__as_bits(v);
-    if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
-        PYTHEUS__STORE(word, bits);
-        return PYTHEUS_OK;
+        pytheus__meet(view);
     }
+}
+
+static pytheus_err pytheus__add_real_masked(pytheus_view view, pytheus__word *word, double v) {
+    uint64_t mask = view.generation, old = PYTHEUS__LOAD_ACQUIRE(word);
+    for (;;) {
+        uint64_t sum = pytheus__as_bits(pytheus__as_double(old ^ mask) + v);
+        if (!pytheus__is_still(view)) {
+            return pytheus__refuse(view, pytheus__type_of(view));
+        }
+        if (PYTHEUS__REPLACE(word, &old, sum ^ mask)) {
+            return PYTHEUS_OK;
+        }
+        pytheus__meet(view);
+    }
+}
+
+static pytheus_err pytheus__set_real_masked(pytheus_view view, pytheus__word *word, uint64_t bits) {
     uint64_t old = PYTHEUS__LOAD_ACQUIRE(word);
     do {
         if (!pytheus__is_still(view)) {
@@ -6862,6 +7306,90 @@ static pytheus_err pytheus__set_real(pytheus_view view, size_t cell, double v) {
         }
     } while (!PYTHEUS__REPLACE(word, &old, bits ^ view.generation));
     return PYTHEUS_OK;
+}
+
+/* The cells that this thread adds to. */
+PYTHEUS__HOT pytheus__word *pytheus__own_cells(pytheus_view view) {
+    pytheus__stripes *stripes = PYTHEUS__LOAD_ACQUIRE(&view.node->stripes);
+    pytheus__word *own = NULL;
+    if (!PYTHEUS__LIKELY(!stripes)) {
+        own = pytheus__own_stripe(view, stripes);
+    }
+    return PYTHEUS__LIKELY(!own) ? pytheus__cells(view.node) : own;
+}
+
+/* Whole numbers are added by an instruction that never fails, so at one in 64 values, whatever is
+   added to them, a thread looks whether somebody else adds too. A histogram sees it at its sum. */
+PYTHEUS__HOT void pytheus__look_around(pytheus_view view, pytheus__word *word, uint64_t now) {
+    if (!PYTHEUS__LIKELY(now * 0x9e3779b97f4a7c15u >> 58)) {
+        if (!PYTHEUS__REPLACE(word, &now, now)) {
+            pytheus__meet(view);
+        } else if (PYTHEUS__LOAD(&view.node->contention)) {
+            (void)PYTHEUS__ADD(&view.node->contention, (uint16_t)-1);
+        }
+    }
+}
+
+PYTHEUS__HOT pytheus_err pytheus__add_whole(pytheus_view view, pytheus__word *word, uint64_t n,
+                                            bool looks_around) {
+    if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
+        uint64_t now = PYTHEUS__ADD(word, n) + n;
+        if (looks_around) {
+            pytheus__look_around(view, word, now);
+        }
+        return PYTHEUS_OK;
+    }
+    return pytheus__add_whole_masked(view, word, n);
+}
+
+PYTHEUS__HOT pytheus_err pytheus__add_real(pytheus_view view, pytheus__word *word, double v) {
+    if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
+        uint64_t old = PYTHEUS__LOAD(word);
+        while (!PYTHEUS__REPLACE(word, &old, pytheus__as_bits(pytheus__as_double(old) + v))) {
+            pytheus__meet(view);
+        }
+        return PYTHEUS_OK;
+    }
+    return pytheus__add_real_masked(view, word, v);
+}
+
+PYTHEUS__HOT pytheus_err pytheus__set_real(pytheus_view view, size_t cell, double v) {
+    pytheus__word *word = &pytheus__cells(view.node)[cell];
+    if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
+        PYTHEUS__STORE(word, pytheus__as_bits(v));
+        return PYTHEUS_OK;
+    }
+    return pytheus__set_real_masked(view, word, pytheus__as_bits(v));
+}
+
+/* Adds what is in a series' stripes to what is in its first n cells. */
+PYTHEUS__COLD void pytheus__add_each_stripe(pytheus_view view, pytheus__stripes *stripes,
+                                            uint64_t *values, size_t n) {
+    const uint64_t mask = pytheus__mask(view.generation);
+    bool is_counter = pytheus__type_of(view) == PYTHEUS_COUNTER;
+    size_t stripe, i;
+    if (PYTHEUS__LOAD_ACQUIRE(&stripes->generation) != view.generation) {
+        return;
+    }
+    for (stripe = 0; stripe <= stripes->mask; stripe++) {
+        const pytheus__word *words = pytheus__stripe_at(stripes, stripe);
+        for (i = 0; i < (is_counter ? 1 : n); i++) {
+            uint64_t content = PYTHEUS__LOAD_ACQUIRE(&words[i]) ^ mask;
+            if (is_counter || i != PYTHEUS__SUM_REAL) {
+                values[i] += content;
+            } else {
+                values[i] =
+                    pytheus__as_bits(pytheus__as_double(values[i]) + pytheus__as_double(content));
+            }
+        }
+    }
+}
+
+PYTHEUS__HOT void pytheus__add_stripes(pytheus_view view, uint64_t *values, size_t n) {
+    pytheus__stripes *stripes = PYTHEUS__LOAD_ACQUIRE(&view.node->stripes);
+    if (!PYTHEUS__LIKELY(!stripes)) {
+        pytheus__add_each_stripe(view, stripes, values, n);
+    }
 }
 
 static pytheus_err pytheus__refuse_value(pytheus_view view, double v, const char *reason) {
@@ -6873,18 +7401,31 @@ static pytheus_err pytheus__refuse_value(pytheus_view view, double v, const char
 }
 
 /* How many of the bounds are below v: its bucket. Counting has no branch to mispredict, which makes
-   it the fastest way for few bounds; many are halved first. */
-static size_t pytheus__bucket_of(const double *bounds, size_t n, double v) {
-    size_t i, bucket = 0, base = 0;
+   it the fastest way for few bounds; many are halved first. Two are compared at once, so after the
+   last one there is another +Inf. */
+static inline size_t pytheus__bucket_of(const double *bounds, size_t n, double v) {
+    size_t i, base = 0;
     while (n > 16) {
         size_t half = n / 2;
         base += bounds[base + half - 1] < v ? half : 0;
         n -= half;
     }
-    for (i = 0; i < n; i++) {
-        bucket += bounds[base + i] < v;
+#if defined(__GNUC__)
+    typedef double two __attribute__((vector_size(16), aligned(8), may_alias));
+    typedef int64_t two_counts __attribute__((vector_size(16)));
+    two_counts below = {0, 0};
+    const two both = {v, v};
+    for (i = 0; i < n; i += 2) {
+        below += *(const two *)(const void *)(bounds + base + i) < both; /* -1 where it is */
     }
-    return base + bucket;
+    return base - (size_t)(below[0] + below[1]);
+#else
+    size_t below = 0;
+    for (i = 0; i < n; i++) {
+        below += bounds[base + i] < v;
+    }
+    return base + below;
+#endif
 }
 
 /* -- operations on words of a backend -- */
@@ -6896,17 +7437,11 @@ typedef enum pytheus__operation {
     PYTHEUS__OBSERVE
 } pytheus__operation;
 
-/* Which set of words a thread adds to. */
+/* Which set of words this thread adds to. */
 static size_t pytheus__stripe(const pytheus_words *words) {
-    static pytheus__word last_thread;
-    static PYTHEUS__THREAD_LOCAL uint64_t thread;
-    if (words->num_stripes == 1) {
-        return 0;
-    }
-    if (!thread) {
-        thread = PYTHEUS__ADD(&last_thread, 1) + 1;
-    }
-    return (size_t)(thread % words->num_stripes) * words->stripe_words;
+    return words->num_stripes == 1
+               ? 0
+               : pytheus__thread_number() % words->num_stripes * words->stripe_words;
 }
 
 /* In words they may be removed by others, and by us: both have to be seen after the content. */
@@ -7076,7 +7611,10 @@ static int pytheus__call_observe(const pytheus__family *family, void *const *cel
     if (!err) {
         err = backend->inc(backend->user, cells[PYTHEUS__SUM_REAL], v);
         if (err) {
+            char sentence[PYTHEUS__SENTENCE_SIZE];
+            memcpy(sentence, pytheus__sentence, sizeof sentence);
             (void)pytheus__call_decrease(backend, cells[counted], 1);
+            memcpy(pytheus__sentence, sentence, sizeof sentence);
         }
     }
     return err;
@@ -7175,7 +7713,7 @@ PYTHEUS_API pytheus_err pytheus_counter_inc(pytheus_counter counter) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(counter.view, PYTHEUS_COUNTER))) {
         return pytheus__change_elsewhere(counter.view, PYTHEUS_COUNTER, PYTHEUS__INCREASE, 1);
     }
-    return pytheus__add_whole(counter.view, PYTHEUS__COUNTER_WHOLE, 1);
+    return pytheus__add_whole(counter.view, pytheus__own_cells(counter.view), 1, true);
 }
 
 PYTHEUS_API pytheus_err pytheus_counter_add(pytheus_counter counter, double v) {
@@ -7186,17 +7724,20 @@ PYTHEUS_API pytheus_err pytheus_counter_add(pytheus_counter counter, double v) {
         return pytheus__check_value(counter.view, PYTHEUS__INCREASE, v);
     }
     return pytheus__is_small_whole(v)
-               ? pytheus__add_whole(counter.view, PYTHEUS__COUNTER_WHOLE, (uint64_t)v)
-               : pytheus__add_real(counter.view, PYTHEUS__COUNTER_REAL, v);
+               ? pytheus__add_whole(counter.view, pytheus__own_cells(counter.view), (uint64_t)v,
+                                    true)
+               : pytheus__add_real(counter.view,
+                                   &pytheus__cells(counter.view.node)[PYTHEUS__COUNTER_REAL], v);
 }
 
-/* The double takes what the integer does not say, so that one compare-and-swap sets both. */
+/* The double takes what the integers do not say, so that one compare-and-swap sets all. */
 static pytheus_err pytheus__set_counter(pytheus_view view, double v) {
     pytheus__word *cells = pytheus__cells(view.node);
     uint64_t mask = pytheus__mask(view.generation);
     uint64_t old = PYTHEUS__LOAD_ACQUIRE(&cells[PYTHEUS__COUNTER_REAL]), rest;
     do {
         uint64_t whole = PYTHEUS__LOAD_ACQUIRE(&cells[PYTHEUS__COUNTER_WHOLE]) ^ mask;
+        pytheus__add_stripes(view, &whole, 1);
         if (!pytheus__is_still(view)) {
             return pytheus__refuse(view, PYTHEUS_COUNTER);
         }
@@ -7219,14 +7760,14 @@ PYTHEUS_API pytheus_err pytheus_gauge_add(pytheus_gauge gauge, double v) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(gauge.view, PYTHEUS_GAUGE))) {
         return pytheus__change_elsewhere(gauge.view, PYTHEUS_GAUGE, PYTHEUS__INCREASE, v);
     }
-    return pytheus__add_real(gauge.view, PYTHEUS__GAUGE_REAL, v);
+    return pytheus__add_real(gauge.view, pytheus__cells(gauge.view.node), v);
 }
 
 PYTHEUS_API pytheus_err pytheus_gauge_sub(pytheus_gauge gauge, double v) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(gauge.view, PYTHEUS_GAUGE))) {
         return pytheus__change_elsewhere(gauge.view, PYTHEUS_GAUGE, PYTHEUS__DECREASE, v);
     }
-    return pytheus__add_real(gauge.view, PYTHEUS__GAUGE_REAL, -v);
+    return pytheus__add_real(gauge.view, pytheus__cells(gauge.view.node), -v);
 }
 
 PYTHEUS_API pytheus_err pytheus_gauge_inc(pytheus_gauge gauge) {
@@ -7253,8 +7794,10 @@ PYTHEUS_API pytheus_err pytheus_gauge_set_to_current_time(pytheus_gauge gauge) {
 
 /* -- histograms and summaries -- */
 
-static pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
+PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
     const pytheus__family *family;
+    pytheus__word *cells;
+    size_t bucket;
     pytheus_err err;
     if (!PYTHEUS__LIKELY(pytheus__is_ready(view, type))) {
         return pytheus__change_elsewhere(view, type, PYTHEUS__OBSERVE, v);
@@ -7263,9 +7806,10 @@ static pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double
     if (pytheus__is_nan(v)) {
         return pytheus__check_value(view, PYTHEUS__OBSERVE, v);
     }
-    err = pytheus__add_whole(
-        view, PYTHEUS__FIRST_BUCKET + pytheus__bucket_of(family->bounds, family->num_bounds, v), 1);
-    return err ? err : pytheus__add_real(view, PYTHEUS__SUM_REAL, v);
+    cells = pytheus__own_cells(view);
+    bucket = pytheus__bucket_of(family->bounds, family->num_bounds, v);
+    err = pytheus__add_whole(view, &cells[PYTHEUS__FIRST_BUCKET + bucket], 1, false);
+    return err ? err : pytheus__add_real(view, &cells[PYTHEUS__SUM_REAL], v);
 }
 
 PYTHEUS_API pytheus_err pytheus_histogram_observe(pytheus_histogram histogram, double v) {
@@ -7279,7 +7823,7 @@ PYTHEUS_API pytheus_err pytheus_summary_observe(pytheus_summary summary, double 
 /* -- reading -- */
 
 /* The first n cells of one life in memory, without their mask; false: it has ended. */
-static bool pytheus__read_cells(pytheus_view view, uint64_t *values, size_t n) {
+PYTHEUS__HOT bool pytheus__read_cells(pytheus_view view, uint64_t *values, size_t n) {
     uint64_t mask = pytheus__mask(view.generation);
     size_t i;
     if (view.generation & PYTHEUS__ELSEWHERE) {
@@ -7289,6 +7833,7 @@ static bool pytheus__read_cells(pytheus_view view, uint64_t *values, size_t n) {
     for (i = 0; i < n; i++) {
         values[i] = PYTHEUS__LOAD_ACQUIRE(&pytheus__cells(view.node)[i]) ^ mask;
     }
+    pytheus__add_stripes(view, values, n);
     return pytheus__is_alive(view);
 }
 
@@ -7308,7 +7853,8 @@ static pytheus_err pytheus__accept_value(const pytheus__family *family, double v
         values[PYTHEUS__COUNTER_WHOLE] = 0;
         i = PYTHEUS__COUNTER_REAL;
     }
-    if (family->type < PYTHEUS_HISTOGRAM || i == PYTHEUS__SUM_REAL) {
+    if (family->type == PYTHEUS_GAUGE || (family->type > PYTHEUS_GAUGE && i == PYTHEUS__SUM_REAL) ||
+        (family->type == PYTHEUS_COUNTER && pytheus__is_amount(v))) {
         values[i] = pytheus__as_bits(v);
         return PYTHEUS_OK;
     }
@@ -7624,6 +8170,7 @@ typedef struct pytheus__writer {
     pytheus_registry *registry;
     const pytheus_sink *sink;
     pytheus_err err; /* once set, nothing more is written */
+    bool is_told;    /* to the logger */
     char *buffer;
     size_t used;
     uint64_t last_entry; /* when the page was begun, and the serial of the youngest node: what is */
@@ -7633,11 +8180,16 @@ typedef struct pytheus__writer {
     size_t num_values;
     char *long_text; /* label text of one series, when its lines do not fit in the buffer */
     size_t long_text_size;
+    char *draft; /* one line or text that does not */
+    size_t draft_size;
+    char *name_text; /* of a metric with another prefix at home */
+    size_t name_text_size;
     pytheus__function function; /* of that series; call is NULL: its values are there */
     pytheus__snapshot *snapshots;
     pytheus__generated *generated;
     pytheus__generated **last_generated;
     bool has_collectors;
+    bool saw_removed;             /* a series whose words somebody else has removed */
     pytheus__hash_entry *emitted; /* stb_ds map: names on the page, if there are collectors */
 } pytheus__writer;
 
@@ -7651,7 +8203,7 @@ typedef struct pytheus__cursor {
 static pytheus_err pytheus__put_to_sink(const pytheus_sink *sink, const char *bytes, size_t size) {
     char first = pytheus__before_callback();
     pytheus_err err = sink->put(sink->user, bytes, size);
-    return pytheus__after_callback(first, err, "page", "the sink failed");
+    return pytheus__after_callback(first, err, PYTHEUS_ERR_IO, "page", "the sink failed");
 }
 
 static void pytheus__flush(pytheus__writer *writer) {
@@ -7688,36 +8240,108 @@ static void pytheus__put_piece(pytheus__writer *writer, pytheus__piece piece) {
     pytheus__put(writer, piece.text, piece.size);
 }
 
-static void pytheus__put_number(pytheus__writer *writer, char *number, char *end) {
-    *end++ = '\n';
-    pytheus__put(writer, number, (size_t)(end - number));
+/* Room for a text that is put together without the lock, or copied under it. */
+static bool pytheus__reserve_text(pytheus__writer *writer, char **text, size_t *text_size,
+                                  size_t size) {
+    if (size > *text_size) {
+        char *place =
+            (char *)pytheus__resize(&writer->registry->allocator, *text, *text_size, size);
+        if (!place) {
+            writer->err = pytheus__out_of_memory("page");
+            return false;
+        }
+        *text = place;
+        *text_size = size;
+    }
+    return true;
 }
 
-static void pytheus__put_real(pytheus__writer *writer, double v) {
-    char number[PYTHEUS__NUMBER_SIZE + 1];
-    pytheus__put_number(writer, number, pytheus__put_double(number, v));
+/* Where a text of this size can be put together, to be written by pytheus__put_draft; NULL: no
+   memory. Never called with the lock held unless it is known to fit. */
+PYTHEUS__HOT char *pytheus__draft(pytheus__writer *writer, size_t size) {
+    if (PYTHEUS__LIKELY(size <= PYTHEUS__CHUNK_SIZE - writer->used)) {
+        return writer->buffer + writer->used;
+    }
+    pytheus__flush(writer);
+    if (size <= PYTHEUS__CHUNK_SIZE) {
+        return writer->buffer;
+    }
+    return pytheus__reserve_text(writer, &writer->draft, &writer->draft_size, size) ? writer->draft
+                                                                                    : NULL;
 }
 
-static void pytheus__put_count(pytheus__writer *writer, uint64_t n) {
-    char number[PYTHEUS__NUMBER_SIZE + 1];
+PYTHEUS__HOT void pytheus__put_draft(pytheus__writer *writer, const char *draft, size_t size) {
+    if (PYTHEUS__LIKELY(draft == writer->buffer + writer->used)) {
+        writer->used += size;
+    } else {
+        pytheus__put(writer, draft, size);
+    }
+}
+
+/* -- lines of series -- */
+
+/* What a line takes besides its name and labels: a suffix, the bound of a bucket and a number, with
+   what pytheus__append and the number formatter write behind their end. */
+enum { PYTHEUS__REST_OF_LINE = 2 * PYTHEUS__NUMBER_SIZE + 40 };
+
+/* Copies words, two at a time, because pieces are too short for a call of memcpy. */
+PYTHEUS__HOT char *pytheus__append(char *out, const char *text, size_t size) {
+    size_t i;
+    for (i = 0; i + 8 < size; i += 16) {
+        memcpy(out + i, text + i, 16);
+    }
+    if (i < size) {
+        memcpy(out + i, text + i, 8);
+    }
+    return out + size;
+}
+
+PYTHEUS__HOT char *pytheus__append_piece(char *out, pytheus__piece piece) {
+    return pytheus__append(out, piece.text, piece.size);
+}
+
+PYTHEUS__HOT char *pytheus__append_count(char *out, uint64_t n) {
     const uint64_t exact = (uint64_t)1 << 53;
-    pytheus__put_number(writer, number,
-                        n <= exact ? pytheus__put_integer(number, n)
-                                   : pytheus__put_double(number, (double)n));
+    return n <= exact ? pytheus__put_integer(out, n) : pytheus__put_double(out, (double)n);
 }
 
-static void pytheus__put_sum_and_count(pytheus__writer *writer, const pytheus__family *family,
-                                       pytheus__piece labels, double sum, uint64_t count) {
-    pytheus__put_piece(writer, writer->name);
-    pytheus__put(writer, "_sum", 4);
-    pytheus__put_piece(writer, labels);
-    pytheus__put_piece(writer, family->sum_end);
-    pytheus__put_real(writer, sum);
-    pytheus__put_piece(writer, writer->name);
-    pytheus__put(writer, "_count", 6);
-    pytheus__put_piece(writer, labels);
-    pytheus__put_piece(writer, family->sum_end);
-    pytheus__put_count(writer, count);
+static const char pytheus__bucket_suffix[PYTHEUS__WORD_BEHIND] = "_bucket";
+static const char pytheus__sum_suffix[PYTHEUS__WORD_BEHIND] = "_sum";
+static const char pytheus__count_suffix[PYTHEUS__WORD_BEHIND] = "_count";
+
+/* The beginning of a line: name_bucket{labels,le="1"} and a blank */
+PYTHEUS__HOT char *pytheus__begin_line(const pytheus__writer *writer, char *out,
+                                       const char suffix[PYTHEUS__WORD_BEHIND], size_t suffix_size,
+                                       pytheus__piece labels, pytheus__piece end) {
+    out = pytheus__append_piece(out, writer->name);
+    out = pytheus__append(out, suffix, suffix_size);
+    out = pytheus__append_piece(out, labels);
+    return pytheus__append_piece(out, end);
+}
+
+PYTHEUS__HOT void pytheus__end_number(pytheus__writer *writer, const char *draft, char *end) {
+    *end++ = '\n';
+    pytheus__put_draft(writer, draft, (size_t)(end - draft));
+}
+
+static void pytheus__put_count_line(pytheus__writer *writer,
+                                    const char suffix[PYTHEUS__WORD_BEHIND], size_t suffix_size,
+                                    pytheus__piece labels, pytheus__piece end, uint64_t n) {
+    char *draft = pytheus__draft(writer, writer->name.size + labels.size + PYTHEUS__REST_OF_LINE);
+    if (draft) {
+        char *out = pytheus__begin_line(writer, draft, suffix, suffix_size, labels, end);
+        pytheus__end_number(writer, draft, pytheus__append_count(out, n));
+    }
+}
+
+static void pytheus__put_real_line(pytheus__writer *writer, const char suffix[PYTHEUS__WORD_BEHIND],
+                                   size_t suffix_size, pytheus__piece labels, pytheus__piece end,
+                                   double v) {
+    char *draft = pytheus__draft(writer, writer->name.size + labels.size + PYTHEUS__REST_OF_LINE);
+    if (draft) {
+        char *out = pytheus__begin_line(writer, draft, suffix, suffix_size, labels, end);
+        pytheus__end_number(writer, draft, pytheus__put_double(out, v));
+    }
 }
 
 /* _count is summed from the buckets, never kept apart: it must equal le="+Inf" even when an
@@ -7730,67 +8354,54 @@ static void pytheus__put_distribution(pytheus__writer *writer, const pytheus__fa
     for (i = 0; i <= family->num_bounds; i++) {
         count += buckets[i];
         if (family->type == PYTHEUS_HISTOGRAM) {
-            pytheus__put_piece(writer, writer->name);
-            pytheus__put(writer, "_bucket", 7);
-            pytheus__put_piece(writer, labels);
-            pytheus__put_piece(writer, family->bucket_ends[i]);
-            pytheus__put_count(writer, count);
+            pytheus__put_count_line(writer, pytheus__bucket_suffix, 7, labels,
+                                    family->bucket_ends[i], count);
         }
     }
-    pytheus__put_sum_and_count(writer, family, labels,
-                               pytheus__as_double(values[PYTHEUS__SUM_REAL]), count);
+    pytheus__put_real_line(writer, pytheus__sum_suffix, 4, labels, family->sum_end,
+                           pytheus__as_double(values[PYTHEUS__SUM_REAL]));
+    pytheus__put_count_line(writer, pytheus__count_suffix, 6, labels, family->sum_end, count);
 }
 
-static void pytheus__put_series(pytheus__writer *writer, const pytheus__family *family,
-                                pytheus__piece labels, const uint64_t *values) {
+PYTHEUS__HOT void pytheus__put_series(pytheus__writer *writer, const pytheus__family *family,
+                                      pytheus__piece labels, const uint64_t *values) {
+    const pytheus__piece nothing = {NULL, 0};
     if (family->type == PYTHEUS_HISTOGRAM || family->type == PYTHEUS_SUMMARY) {
         pytheus__put_distribution(writer, family, labels, values);
-        return;
-    }
-    pytheus__put_piece(writer, writer->name);
-    pytheus__put_piece(writer, labels);
-    if (family->type == PYTHEUS_COUNTER &&
-        values[PYTHEUS__COUNTER_REAL] == 0) { /* the bits of 0.0: a whole number so far */
-        pytheus__put_count(writer, values[PYTHEUS__COUNTER_WHOLE]);
+    } else if (family->type == PYTHEUS_COUNTER &&
+               values[PYTHEUS__COUNTER_REAL] == 0) { /* the bits of 0.0: a whole number so far */
+        pytheus__put_count_line(writer, NULL, 0, labels, nothing, values[PYTHEUS__COUNTER_WHOLE]);
     } else {
-        pytheus__put_real(writer, pytheus__value_of(family->type, values));
+        pytheus__put_real_line(writer, NULL, 0, labels, nothing,
+                               pytheus__value_of(family->type, values));
     }
 }
 
-/* Whether all lines of a series with label text of this size fit. */
-static bool pytheus__lines_fit(const pytheus__family *family, pytheus__piece name, size_t text_size,
-                               size_t room) {
-    size_t line = name.size + text_size + 2 * PYTHEUS__NUMBER_SIZE + 32;
-    size_t lines = family->type >= PYTHEUS_HISTOGRAM ? family->num_bounds + 3 : 1;
-    return line <= room / lines;
+/* The most that the lines of a series with label text of this size take; and what no text does,
+   where that is more than a chunk. */
+PYTHEUS__HOT size_t pytheus__lines_size(const pytheus__family *family, pytheus__piece name,
+                                        size_t text_size) {
+    size_t line = name.size + text_size + PYTHEUS__REST_OF_LINE;
+    if (family->type < PYTHEUS_HISTOGRAM) {
+        return line;
+    }
+    return line <= PYTHEUS__CHUNK_SIZE && family->num_bounds <= PYTHEUS__CHUNK_SIZE
+               ? line * (family->num_bounds + 3)
+               : SIZE_MAX;
 }
 
-static pytheus__piece pytheus__labels_of(pytheus__node *node) {
+PYTHEUS__HOT pytheus__piece pytheus__labels_of(pytheus__node *node) {
     pytheus__piece labels;
     labels.text = pytheus__text_of(node);
     labels.size = node->text_size;
     return labels;
 }
 
-/* Room for a text that is put together without the lock, or copied under it. */
-static bool pytheus__reserve_long_text(pytheus__writer *writer, size_t size) {
-    if (size > writer->long_text_size) {
-        char *text = (char *)pytheus__resize(&writer->registry->allocator, writer->long_text,
-                                             writer->long_text_size, size);
-        if (!text) {
-            writer->err = pytheus__out_of_memory("page");
-            return false;
-        }
-        writer->long_text = text;
-        writer->long_text_size = size;
-    }
-    return true;
-}
-
 /* Copies the labels of a series that is to be written without the lock. */
 static bool pytheus__copy_labels(pytheus__writer *writer, pytheus__node *node) {
     size_t size = node->text_size;
-    if (!pytheus__reserve_long_text(writer, size)) {
+    if (!pytheus__reserve_text(writer, &writer->long_text, &writer->long_text_size,
+                               pytheus__text_room(size))) {
         return false;
     }
     if (size) {
@@ -7819,22 +8430,60 @@ static size_t pytheus__resume(const pytheus__family *family, const pytheus__curs
     return low;
 }
 
+/* So many nodes before it is its turn, a node is fetched into the cache. */
+enum { PYTHEUS__AHEAD = 8 };
+
+PYTHEUS__HOT void pytheus__fetch(const pytheus__node *node) {
+#if defined(__GNUC__)
+    const char *at = (const char *)node;
+    __builtin_prefetch(at);
+    __builtin_prefetch(at + PYTHEUS__CACHE_LINE);
+    __builtin_prefetch(at + 2 * PYTHEUS__CACHE_LINE);
+#else
+    (void)node;
+#endif
+}
+
 enum pytheus__batch_end { PYTHEUS__MORE, PYTHEUS__NO_ROOM, PYTHEUS__APART, PYTHEUS__END };
+
+/* A line of whole numbers, as most are: what else there may be is left to pytheus__render_node. */
+PYTHEUS__HOT bool pytheus__render_whole(pytheus__writer *writer, pytheus__family *family,
+                                        pytheus__node *node) {
+    const uint64_t mask = pytheus__mask(node->generation), exact = (uint64_t)1 << 53;
+    size_t size = writer->name.size + node->text_size + PYTHEUS__REST_OF_LINE;
+    char *out = writer->buffer + writer->used;
+    uint64_t whole, real;
+    if (family->type != PYTHEUS_COUNTER || family->store || family->num_functions ||
+        PYTHEUS__LOAD(&node->stripes) || size > PYTHEUS__CHUNK_SIZE - writer->used) {
+        return false;
+    }
+    whole = PYTHEUS__LOAD(&pytheus__cells(node)[PYTHEUS__COUNTER_WHOLE]) ^ mask;
+    real = PYTHEUS__LOAD(&pytheus__cells(node)[PYTHEUS__COUNTER_REAL]) ^ mask;
+    if (real || whole > exact) {
+        return false;
+    }
+    out = pytheus__append_piece(out, writer->name);
+    out = pytheus__append(out, pytheus__text_at(family, node), node->text_size);
+    out = pytheus__put_integer(out, whole);
+    *out++ = '\n';
+    writer->used = (size_t)(out - writer->buffer);
+    return true;
+}
 
 /* Renders the series of a node that is on the page, or copies what it takes to do that without the
    lock: when its lines do not fit in the buffer, or a function is to be called. */
 static enum pytheus__batch_end pytheus__render_node(pytheus__writer *writer, pytheus__node *node) {
     const pytheus__family *family = node->family;
     const pytheus__function *function = pytheus__function_of(family, node->link.serial);
-    bool apart =
-        function || !pytheus__lines_fit(family, writer->name, node->text_size, PYTHEUS__CHUNK_SIZE);
-    if (!apart && !pytheus__lines_fit(family, writer->name, node->text_size,
-                                      PYTHEUS__CHUNK_SIZE - writer->used)) {
+    size_t size = pytheus__lines_size(family, writer->name, node->text_size);
+    bool apart = function || size > PYTHEUS__CHUNK_SIZE;
+    if (!apart && size > PYTHEUS__CHUNK_SIZE - writer->used) {
         return PYTHEUS__NO_ROOM;
     }
     if (!function && !pytheus__read_cells(pytheus__make_view(node, node->generation),
                                           writer->values, family->num_cells)) {
-        return PYTHEUS__MORE; /* its words were removed by somebody else */
+        writer->saw_removed = true;
+        return PYTHEUS__MORE;
     }
     if (apart) {
         writer->function.call = NULL;
@@ -7860,6 +8509,9 @@ static enum pytheus__batch_end pytheus__render_batch(pytheus__writer *writer,
                                                      pytheus__apart *apart) {
     size_t visited, n = stbds_arrlenu(family->nodes);
     enum pytheus__batch_end end = PYTHEUS__MORE;
+    if (pytheus__arena_reserve(family->registry, pytheus__stripes_missing(family))) {
+        pytheus__refill_stripes(family);
+    }
     cursor->place = pytheus__resume(family, cursor);
     cursor->compactions = family->compactions;
     for (visited = 0; end == PYTHEUS__MORE && visited < PYTHEUS__BATCH; visited++) {
@@ -7867,7 +8519,11 @@ static enum pytheus__batch_end pytheus__render_batch(pytheus__writer *writer,
         if (cursor->place >= n || (node && node->link.serial > writer->youngest)) {
             return PYTHEUS__END;
         }
-        if (node && node->generation & PYTHEUS__COMPLETE) {
+        if (cursor->place + PYTHEUS__AHEAD < n) {
+            pytheus__fetch(family->nodes[cursor->place + PYTHEUS__AHEAD]);
+        }
+        if (node && node->generation & PYTHEUS__COMPLETE &&
+            !pytheus__render_whole(writer, family, node)) {
             end = pytheus__render_node(writer, node);
         }
         if (end == PYTHEUS__APART) {
@@ -7894,6 +8550,23 @@ static void pytheus__write_apart(pytheus__writer *writer, const pytheus__family 
     }
 }
 
+/* Removes here, too, what somebody else has removed, so that it does not count for max_series. */
+static void pytheus__bury(pytheus__family *family) {
+    pytheus__removal removal = {NULL, NULL};
+    size_t i;
+    pytheus__acquire(&family->registry->lock);
+    for (i = 0; i < stbds_arrlenu(family->nodes); i++) {
+        pytheus__node *node = family->nodes[i];
+        if (node && !pytheus__is_permanent(node) &&
+            !pytheus__is_there(pytheus__make_view(node, node->generation))) {
+            pytheus__kill(node, &removal);
+        }
+    }
+    pytheus__compact(family);
+    pytheus__release(&family->registry->lock);
+    (void)pytheus__end_removal(&removal);
+}
+
 static void pytheus__write_nodes(pytheus__writer *writer, pytheus__family *family) {
     pytheus__cursor cursor = {0, 0, 0};
     enum pytheus__batch_end end = PYTHEUS__MORE;
@@ -7908,25 +8581,9 @@ static void pytheus__write_nodes(pytheus__writer *writer, pytheus__family *famil
             pytheus__flush(writer);
         }
     }
-}
-
-/* Where a text of this size can be put together, to be written by pytheus__put_draft; NULL: no
-   memory. */
-static char *pytheus__draft(pytheus__writer *writer, size_t size) {
-    if (size > PYTHEUS__CHUNK_SIZE - writer->used) {
-        pytheus__flush(writer);
-    }
-    if (size <= PYTHEUS__CHUNK_SIZE) {
-        return writer->buffer + writer->used;
-    }
-    return pytheus__reserve_long_text(writer, size) ? writer->long_text : NULL;
-}
-
-static void pytheus__put_draft(pytheus__writer *writer, const char *draft, size_t size) {
-    if (draft == writer->buffer + writer->used) {
-        writer->used += size;
-    } else {
-        pytheus__put(writer, draft, size);
+    if (writer->saw_removed) {
+        writer->saw_removed = false;
+        pytheus__bury(family);
     }
 }
 
@@ -8067,6 +8724,10 @@ static pytheus__snapshot *pytheus__take_snapshot(pytheus__writer *writer, pytheu
     pytheus__snapshot *snapshot = pytheus__snapshot_new(allocator, family);
     writer->err =
         snapshot ? pytheus__read_snapshot(allocator, snapshot) : pytheus__out_of_memory("page");
+    if (writer->err) {
+        (void)pytheus__tell(family, writer->err);
+        writer->is_told = true;
+    }
     return snapshot;
 }
 
@@ -8144,6 +8805,10 @@ static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *fam
 }
 
 /* -- emitters -- */
+
+/* The library's own samples. */
+#define PYTHEUS__OVERFLOW_NAME "pytheus_overflow_calls_total"
+#define PYTHEUS__CLASHES_NAME "pytheus_collector_clashes_total"
 
 struct pytheus_emitter {
     pytheus__writer *writer;
@@ -8249,15 +8914,15 @@ static pytheus_err pytheus__emit_refused(pytheus_emitter *out, pytheus_err err) 
 static bool pytheus__set_name(pytheus_emitter *out, const char *name) {
     pytheus__piece prefix = out->writer->registry->prefix;
     size_t size = prefix.size + strlen(name);
-    if (size + 1 > out->name_size) {
+    if (size + PYTHEUS__WORD_BEHIND > out->name_size) {
         char *place = (char *)pytheus__resize(&out->writer->registry->allocator, out->name,
-                                              out->name_size, size + 1);
+                                              out->name_size, size + PYTHEUS__WORD_BEHIND);
         if (!place) {
             (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
             return false;
         }
         out->name = place;
-        out->name_size = size + 1;
+        out->name_size = size + PYTHEUS__WORD_BEHIND;
     }
     memcpy(out->name, prefix.text, prefix.size);
     memcpy(out->name + prefix.size, name, size - prefix.size + 1);
@@ -8385,7 +9050,8 @@ static pytheus_err pytheus__check_emitted(const pytheus_emitter *out,
         return pytheus_fail(PYTHEUS_ERR_TYPE, "%.100s: %.100s has no type that there is",
                             pytheus__emitter_name(out), name);
     }
-    if (out->store && pytheus__is_reserved(name) && pytheus__is_name(name, true)) {
+    if (out->store && pytheus__is_reserved(name) && pytheus__is_name(name, true) &&
+        strcmp(name, PYTHEUS__OVERFLOW_NAME) != 0 && strcmp(name, PYTHEUS__CLASHES_NAME) != 0) {
         return PYTHEUS_OK;
     }
     desc.name = name;
@@ -8522,9 +9188,16 @@ static pytheus_err pytheus__check_sample(const pytheus_emitter *out, const pythe
             return pytheus__bad_sample(out, "only some samples have", name);
         }
     }
-    return own && !pytheus__has_label(sample, sample->num_strings, own)
-               ? pytheus__bad_sample(out, "a sample without", own)
-               : PYTHEUS_OK;
+    if (own && !pytheus__has_label(sample, sample->num_strings, own)) {
+        return pytheus__bad_sample(out, "a sample without", own);
+    }
+    if ((out->type == PYTHEUS_COUNTER || strcmp(suffix, "_bucket") == 0 ||
+         strcmp(suffix, "_count") == 0) &&
+        !pytheus__is_amount(sample->value)) {
+        return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %.100s%s counts finite amounts from 0 up",
+                            pytheus__emitter_name(out), out->name, suffix);
+    }
+    return PYTHEUS_OK;
 }
 
 static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, const char *string) {
@@ -8637,14 +9310,18 @@ static bool pytheus__reserve_values(pytheus__writer *writer, size_t n) {
 }
 
 /* With the series that a collector has made for this page. */
-static void pytheus__write_metric_now(pytheus__writer *writer, pytheus__family *family) {
+static pytheus_err pytheus__write_metric_now(pytheus__writer *writer, pytheus__family *family) {
     pytheus__snapshot *snapshot = NULL;
+    pytheus_err err;
     uint64_t youngest = writer->youngest;
     writer->youngest = PYTHEUS__LOAD(&pytheus__last_serial);
     if (pytheus__is_read_first(family)) {
         snapshot = pytheus__take_snapshot(writer, family);
     }
-    if (!writer->err && pytheus__reserve_values(writer, family->num_cells)) {
+    err = writer->err; /* of the backend's: only this metric is left away */
+    writer->err = PYTHEUS_OK;
+    writer->is_told = false;
+    if (!err && pytheus__reserve_values(writer, family->num_cells)) {
         pytheus__put_header(writer, family->type, family->help.text);
         if (snapshot) {
             pytheus__write_snapshot(writer, snapshot);
@@ -8656,6 +9333,7 @@ static void pytheus__write_metric_now(pytheus__writer *writer, pytheus__family *
         pytheus__snapshot_free(&writer->registry->allocator, snapshot);
     }
     writer->youngest = youngest;
+    return err ? err : writer->err;
 }
 
 PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view metric) {
@@ -8679,8 +9357,7 @@ PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view m
     if (out->writer->err || out->names_only || !pytheus__set_name(out, family->metric)) {
         return out->writer->err;
     }
-    pytheus__write_metric_now(out->writer, family);
-    return out->writer->err;
+    return pytheus__write_metric_now(out->writer, family);
 }
 
 /* Runs a collector. Its error is the page's. */
@@ -8693,7 +9370,8 @@ static void pytheus__collect(pytheus__writer *writer, pytheus__collecting *colle
     pytheus__emitter_init(&out, writer, collecting, NULL);
     out.names_only = names_only;
     err = collector->collect(collector->user, &out);
-    err = pytheus__after_callback(before, err, collector->name, "the collector failed");
+    err = pytheus__after_callback(before, err, PYTHEUS_ERR_BACKEND, collector->name,
+                                  "the collector failed");
     pytheus__emitter_free(&out);
     (void)pytheus__page_failed(writer, err);
 }
@@ -8704,10 +9382,29 @@ static void pytheus__generate_store(pytheus__writer *writer, const pytheus__stor
     char before = pytheus__before_callback();
     pytheus__emitter_init(&out, writer, NULL, store);
     err = store->backend.generate(store->backend.user, &out);
-    err = pytheus__after_callback(before, err, store->backend.name,
+    err = pytheus__after_callback(before, err, PYTHEUS_ERR_BACKEND, store->backend.name,
                                   "the backend failed to generate samples");
     pytheus__emitter_free(&out);
     (void)pytheus__page_failed(writer, err);
+}
+
+/* The metric's name, with the prefix of the registry whose page it is. */
+static bool pytheus__name_here(pytheus__writer *writer, const pytheus__family *family) {
+    pytheus__piece prefix = writer->registry->prefix;
+    size_t size = prefix.size + strlen(family->metric);
+    writer->name = family->name;
+    if (family->registry == writer->registry) {
+        return true;
+    }
+    if (!pytheus__reserve_text(writer, &writer->name_text, &writer->name_text_size,
+                               size + PYTHEUS__WORD_BEHIND)) {
+        return false;
+    }
+    memcpy(writer->name_text, prefix.text, prefix.size);
+    memcpy(writer->name_text + prefix.size, family->metric, size - prefix.size + 1);
+    writer->name.text = writer->name_text;
+    writer->name.size = size;
+    return true;
 }
 
 /* -- the library's own samples -- */
@@ -8736,6 +9433,7 @@ static void pytheus__put_own_header(pytheus__writer *writer, pytheus__own_counte
 
 static void pytheus__put_own(pytheus__writer *writer, pytheus__own_counter *counter,
                              const char *value, uint64_t n) {
+    static const char end[PYTHEUS__WORD_BEHIND] = "\"} ";
     pytheus__text text = {NULL, 0};
     char *room;
     if (!n) {
@@ -8757,11 +9455,9 @@ static void pytheus__put_own(pytheus__writer *writer, pytheus__own_counter *coun
         pytheus__add_readable(&text, value, true);
         pytheus__put_draft(writer, room, text.size);
     }
-    pytheus__put_string(writer, "\"} ");
-    pytheus__put_count(writer, n);
+    room = pytheus__draft(writer, PYTHEUS__REST_OF_LINE);
+    pytheus__end_number(writer, room, pytheus__append_count(pytheus__append(room, end, 3), n));
 }
-
-#define PYTHEUS__OVERFLOW_NAME "pytheus_overflow_calls_total"
 
 static void pytheus__write_overflows(pytheus__writer *writer) {
     pytheus__own_counter counter = {PYTHEUS__OVERFLOW_NAME,
@@ -8772,8 +9468,9 @@ static void pytheus__write_overflows(pytheus__writer *writer) {
     while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
         if (entry.collecting) {
             pytheus__collecting_release(writer->registry, entry.collecting);
-        } else {
-            pytheus__put_own(writer, &counter, entry.name.text,
+        } else if (PYTHEUS__LOAD(&entry.family->overflow_calls) &&
+                   pytheus__name_here(writer, entry.family)) {
+            pytheus__put_own(writer, &counter, writer->name.text,
                              PYTHEUS__LOAD(&entry.family->overflow_calls));
         }
     }
@@ -8781,8 +9478,8 @@ static void pytheus__write_overflows(pytheus__writer *writer) {
 
 static void pytheus__write_clashes(pytheus__writer *writer) {
     pytheus__own_counter counter = {
-        "pytheus_collector_clashes_total",
-        " Families left out because their name was on the page already.", "collector", false};
+        PYTHEUS__CLASHES_NAME, " Families left out because their name was on the page already.",
+        "collector", false};
     pytheus__entry entry;
     entry.serial = 0;
     while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
@@ -8798,7 +9495,9 @@ static void pytheus__write_clashes(pytheus__writer *writer) {
 
 static void pytheus__write_metric(pytheus__writer *writer, const pytheus__entry *entry) {
     pytheus__family *family = entry->family;
-    writer->name = entry->name;
+    if (!pytheus__name_here(writer, family)) {
+        return;
+    }
     if (writer->has_collectors) {
         pytheus__see_names(writer, family);
     }
@@ -8886,6 +9585,8 @@ static void pytheus__end_page(pytheus__writer *writer) {
     pytheus__release_memory(allocator, writer->buffer, PYTHEUS__CHUNK_SIZE);
     pytheus__release_memory(allocator, writer->values, writer->num_values * sizeof *writer->values);
     pytheus__release_memory(allocator, writer->long_text, writer->long_text_size);
+    pytheus__release_memory(allocator, writer->draft, writer->draft_size);
+    pytheus__release_memory(allocator, writer->name_text, writer->name_text_size);
 }
 
 static pytheus_err pytheus__end_of_page(pytheus_registry *registry, pytheus_err err) {
@@ -8913,7 +9614,7 @@ PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format
         pytheus__write_page(&writer);
     }
     pytheus__end_page(&writer);
-    return pytheus__end_of_page(writer.registry, writer.err);
+    return writer.is_told ? writer.err : pytheus__end_of_page(writer.registry, writer.err);
 }
 
 /* ==== WHAT IS ON A REGISTRY'S PAGE ==== */
@@ -8929,43 +9630,11 @@ static pytheus__entry *pytheus__entry_of(pytheus_registry *registry,
     return NULL;
 }
 
-static bool pytheus__has_same_prefix(const pytheus_registry *a, const pytheus_registry *b) {
-    return a->prefix.size == b->prefix.size &&
-           memcmp(a->prefix.text, b->prefix.text, a->prefix.size) == 0;
-}
-
-/* Puts a metric of another registry on the page, under its name there. Under the lock; false: no
-   memory. */
-static bool pytheus__list_renamed(pytheus__listing *listing) {
-    pytheus_registry *registry = listing->registry;
-    pytheus__piece prefix = registry->prefix;
-    size_t metric_size = strlen(listing->family->metric);
-    size_t size = pytheus__cache_lines(prefix.size + metric_size + 1);
-    pytheus__arena_mark mark;
-    char *text;
-    if (!pytheus__arena_reserve(registry, size)) {
-        return false;
-    }
-    mark.at = registry->arena;
-    mark.end = registry->arena_end;
-    text = (char *)pytheus__arena_take(registry, size);
-    memcpy(text, prefix.text, prefix.size);
-    memcpy(text + prefix.size, listing->family->metric, metric_size + 1);
-    listing->name.text = text;
-    listing->name.size = prefix.size + metric_size;
-    if (pytheus__list(listing)) {
-        return true;
-    }
-    pytheus__arena_rewind(registry, mark);
-    return false;
-}
-
 /* Under the lock. */
 static pytheus_err pytheus__add_listing(pytheus_registry *registry, pytheus__family *family) {
     pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
     pytheus__listing listing;
     size_t i, n = pytheus__claims(registry->seed, family->type, family->metric, claims);
-    bool listed;
     if (pytheus__entry_of(registry, family)) {
         return PYTHEUS_OK;
     }
@@ -8980,10 +9649,7 @@ static pytheus_err pytheus__add_listing(pytheus_registry *registry, pytheus__fam
     }
     listing.registry = registry;
     listing.family = family;
-    listing.name = family->name;
-    listed = pytheus__has_same_prefix(registry, family->registry) ? pytheus__list(&listing)
-                                                                  : pytheus__list_renamed(&listing);
-    return listed ? PYTHEUS_OK : pytheus__out_of_memory(family->metric);
+    return pytheus__list(&listing) ? PYTHEUS_OK : pytheus__out_of_memory(family->metric);
 }
 
 PYTHEUS_API pytheus_err pytheus_registry_add(pytheus_registry *registry, pytheus_view metric) {
@@ -9496,6 +10162,13 @@ static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffi
     return err;
 }
 
+static bool pytheus__is_exposed_as(const pytheus_registry *registry, const pytheus__family *family,
+                                   const char *name) {
+    pytheus__piece prefix = registry->prefix;
+    return strncmp(name, prefix.text, prefix.size) == 0 &&
+           strcmp(name + prefix.size, family->metric) == 0;
+}
+
 static pytheus_err pytheus__overflow_sample(pytheus_registry *registry, const char *const *pairs,
                                             size_t num_strings, double *value) {
     uint64_t calls = 0;
@@ -9504,7 +10177,7 @@ static pytheus_err pytheus__overflow_sample(pytheus_registry *registry, const ch
         pytheus__acquire(&registry->lock);
         for (i = 0; !calls && i < stbds_arrlenu(registry->entries); i++) {
             const pytheus__entry *entry = &registry->entries[i];
-            if (entry->family && strcmp(entry->name.text, pairs[1]) == 0) {
+            if (entry->family && pytheus__is_exposed_as(registry, entry->family, pairs[1])) {
                 calls = PYTHEUS__LOAD(&entry->family->overflow_calls);
             }
         }

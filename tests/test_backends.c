@@ -552,7 +552,7 @@ TEST(words_that_are_none_are_refused) {
         backend.user = i ? crooked + (8 - (uintptr_t)crooked % 8) % 8 + 4 : NULL;
         pytheus_registry *r = registry_on(&backend);
         CHECK_NOTHING(GAUGE(r, .name = "x"));
-        CHECK_STR(logged.sentence, "x: the backend \"crooked\" gave no words");
+        CHECK_STR(logged.sentence, "x: the backend \"crooked\" gave no good words");
         CHECK_PAGE(r, "");
         pytheus_registry_free(r);
     }

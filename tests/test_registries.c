@@ -330,6 +330,32 @@ TEST(many_metrics_come_and_go_without_a_trace) {
     free_both(t);
 }
 
+static size_t taken;
+
+static void *count_taken(void *user, void *p, size_t old_size, size_t new_size) {
+    (void)user;
+    taken += new_size > old_size ? new_size - old_size : 0;
+    if (new_size)
+        return realloc(p, new_size);
+    free(p);
+    return NULL;
+}
+
+TEST(to_come_and_go_takes_no_memory) {
+    pytheus_registry *other = pytheus_registry_new(
+        &(pytheus_registry_desc){.prefix = "other", .allocator = {count_taken, NULL}});
+    pytheus_gauge g = pytheus_gauge_new(&(pytheus_desc){.name = "g", .unregistered = true});
+    size_t after_one = 0;
+    for (int i = 0; i < 10000; i++) {
+        CHECK_ERR(pytheus_registry_add(other, g.view), PYTHEUS_OK);
+        CHECK_ERR(pytheus_registry_remove(other, g.view), PYTHEUS_OK);
+        after_one = i ? after_one : taken;
+    }
+    CHECK_INT((int64_t)taken, (int64_t)after_one);
+    pytheus_registry_free(other);
+    pytheus_registry_free(pytheus_default());
+}
+
 /* ---- the registry that NULL means ---- */
 
 static pytheus_err emit_chosen(void *user, pytheus_emitter *out) {
