@@ -3887,8 +3887,8 @@ static void pytheus__give_stripes(pytheus_view view) {
     }
 }
 
-/* A meeting counts for more than a look around that meets nobody, so that a series spreads where one
-   in five or more do, and meetings by chance are forgotten. */
+/* A meeting counts for more than a look around that meets nobody, so that a series spreads where
+   one in five or more do, and meetings by chance are forgotten. */
 enum { PYTHEUS__MEETING = 4, PYTHEUS__CONTENDED = 32 };
 
 /* Somebody else changed a cell in the middle of an operation. */
@@ -4875,7 +4875,7 @@ static pytheus_err pytheus__check_backend(const pytheus_backend *backend) {
     if (!backend->name || !*backend->name) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND, "a backend needs a name");
     }
-    if (has_cells && backend->words_open) {
+    if ((has_cells || backend->generate) && backend->words_open) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: a backend has cells or words, not both",
                             backend->name);
     }
@@ -8184,8 +8184,10 @@ typedef struct pytheus__writer {
     size_t draft_size;
     char *name_text; /* of a metric with another prefix at home */
     size_t name_text_size;
-    pytheus__function function; /* of that series; call is NULL: its values are there */
-    pytheus__snapshot *snapshots;
+    pytheus__function function;   /* of that series; call is NULL: its values are there */
+    pytheus__snapshot *snapshots; /* in the order of the entries */
+    pytheus__snapshot **last_snapshot;
+    const pytheus__snapshot *next_snapshot; /* those before it are written, or no longer wanted */
     pytheus__generated *generated;
     pytheus__generated **last_generated;
     bool has_collectors;
@@ -8617,6 +8619,7 @@ static pytheus__snapshot *pytheus__snapshot_new(const pytheus_allocator *allocat
     size = sizeof *snapshot + n * each;
     snapshot = (pytheus__snapshot *)pytheus__resize(allocator, NULL, 0, size);
     if (snapshot) {
+        snapshot->next = NULL;
         snapshot->family = family;
         snapshot->size = size;
         snapshot->num_series = 0;
@@ -8788,19 +8791,25 @@ static void pytheus__write_generated(pytheus__writer *writer, const pytheus__fam
     }
 }
 
+/* The one of this metric, which comes before those of later entries. */
+static void pytheus__write_next_snapshot(pytheus__writer *writer, const pytheus__family *family) {
+    const pytheus__snapshot *snapshot = writer->next_snapshot;
+    while (snapshot && snapshot->family != family) {
+        snapshot = snapshot->next;
+    }
+    if (snapshot) {
+        pytheus__write_snapshot(writer, snapshot);
+        writer->next_snapshot = snapshot->next;
+    }
+}
+
 static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *family) {
-    const pytheus__snapshot *snapshot = writer->snapshots;
     if (!pytheus__is_read_first(family)) {
         pytheus__write_nodes(writer, family);
     } else if (pytheus__is_generated(writer, family)) {
         pytheus__write_generated(writer, family);
     } else {
-        while (snapshot && snapshot->family != family) {
-            snapshot = snapshot->next;
-        }
-        if (snapshot) {
-            pytheus__write_snapshot(writer, snapshot);
-        }
+        pytheus__write_next_snapshot(writer, family);
     }
 }
 
@@ -9508,6 +9517,7 @@ static void pytheus__write_metric(pytheus__writer *writer, const pytheus__entry 
 static void pytheus__write_page(pytheus__writer *writer) {
     pytheus__entry entry;
     entry.serial = 0;
+    writer->next_snapshot = writer->snapshots;
     while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
         if (entry.collecting) {
             pytheus__collect(writer, entry.collecting, false);
@@ -9536,6 +9546,7 @@ static void pytheus__begin_page(pytheus__writer *writer) {
     }
     pytheus__release(&registry->lock);
     writer->last_generated = &writer->generated;
+    writer->last_snapshot = &writer->snapshots;
     writer->buffer = (char *)pytheus__resize(&registry->allocator, NULL, 0, PYTHEUS__CHUNK_SIZE);
     if (!writer->buffer || !pytheus__reserve_values(writer, most)) {
         writer->err = pytheus__out_of_memory("page");
@@ -9561,8 +9572,8 @@ static void pytheus__read_backends(pytheus__writer *writer) {
                    !pytheus__is_generated(writer, entry.family)) {
             pytheus__snapshot *snapshot = pytheus__take_snapshot(writer, entry.family);
             if (snapshot) {
-                snapshot->next = writer->snapshots;
-                writer->snapshots = snapshot;
+                *writer->last_snapshot = snapshot;
+                writer->last_snapshot = &snapshot->next;
             }
         }
     }

@@ -1189,6 +1189,19 @@ TEST_IN_A_FOLDER(r, the_environment_alone_switches_a_program) {
     CHECK_INT(status_of(shows_the_backend_of_the_environment), 0);
 }
 
+static bool keeps_what_it_loaded_first(void) {
+    pytheus_set_default(NULL);
+    return pytheus_load_backend("probe", "{\"port\": 7}") == PYTHEUS_OK &&
+           pytheus_default() != NULL && !strcmp(pytheus_registry_backend(NULL), "probe") &&
+           !strcmp(pytheus_registry_config(NULL), "{\"port\": 7}");
+}
+
+TEST_IN_A_FOLDER(r, what_is_loaded_before_the_first_use_stays) {
+    write_config("{\"port\": 5}");
+    set_environment("probe", "config.json");
+    CHECK_INT(status_of(keeps_what_it_loaded_first), 0);
+}
+
 /* ---- the snippets of the originals' README ---- */
 
 /* Stands for the companion of that name. */
