@@ -24,7 +24,7 @@ names = $(sort $(basename $(notdir $(wildcard $1))))
 C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
-THREADS := test_threads test_backends test_collector_threads
+THREADS := test_threads test_stripes test_backends test_collector_threads
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.

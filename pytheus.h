@@ -2375,6 +2375,11 @@ static uint32_t pytheus__in_memory_order_4(uint32_t word) {
 #endif
 }
 
+/* What a counter may have come to: not below 0, +Inf when it was past the largest number. */
+static bool pytheus__is_total(double v) {
+    return pytheus__is_amount(v) || pytheus__as_bits(v) == PYTHEUS__INFINITY_BITS;
+}
+
 typedef struct pytheus__u128 {
     uint64_t high, low;
 } pytheus__u128;
@@ -7854,7 +7859,7 @@ static pytheus_err pytheus__accept_value(const pytheus__family *family, double v
         i = PYTHEUS__COUNTER_REAL;
     }
     if (family->type == PYTHEUS_GAUGE || (family->type > PYTHEUS_GAUGE && i == PYTHEUS__SUM_REAL) ||
-        (family->type == PYTHEUS_COUNTER && pytheus__is_amount(v))) {
+        (family->type == PYTHEUS_COUNTER && pytheus__is_total(v))) {
         values[i] = pytheus__as_bits(v);
         return PYTHEUS_OK;
     }
@@ -8437,10 +8442,10 @@ enum { PYTHEUS__AHEAD = 8 };
 
 PYTHEUS__HOT void pytheus__fetch(const pytheus__node *node) {
 #if defined(__GNUC__)
-    const char *at = (const char *)node;
-    __builtin_prefetch(at);
-    __builtin_prefetch(at + PYTHEUS__CACHE_LINE);
-    __builtin_prefetch(at + 2 * PYTHEUS__CACHE_LINE);
+    const uintptr_t at = (uintptr_t)node; /* NULL too */
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + PYTHEUS__CACHE_LINE));
+    __builtin_prefetch((const void *)(at + 2 * PYTHEUS__CACHE_LINE));
 #else
     (void)node;
 #endif
@@ -9200,10 +9205,10 @@ static pytheus_err pytheus__check_sample(const pytheus_emitter *out, const pythe
     if (own && !pytheus__has_label(sample, sample->num_strings, own)) {
         return pytheus__bad_sample(out, "a sample without", own);
     }
-    if ((out->type == PYTHEUS_COUNTER || strcmp(suffix, "_bucket") == 0 ||
-         strcmp(suffix, "_count") == 0) &&
-        !pytheus__is_amount(sample->value)) {
-        return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %.100s%s counts finite amounts from 0 up",
+    bool is_count = strcmp(suffix, "_bucket") == 0 || strcmp(suffix, "_count") == 0;
+    if ((is_count && !pytheus__is_amount(sample->value)) ||
+        (out->type == PYTHEUS_COUNTER && !pytheus__is_total(sample->value))) {
+        return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %.100s%s counts from 0 up",
                             pytheus__emitter_name(out), out->name, suffix);
     }
     return PYTHEUS_OK;
