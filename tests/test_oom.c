@@ -239,8 +239,8 @@ static void fail_in_another_way(void) {
 }
 
 /* What a registry has in reserve would spare most calls an allocation: this uses it up, by
-   smaller and smaller series, until not even those fit. Few in each metric, so that it is not
-   the metric's own tables that want to grow. */
+   smaller and smaller partial views, until not even those fit. Few in each metric, so that it is
+   not the metric's own tables that want to grow. */
 static void use_up(world *w) {
     static const int sizes[] = {2000, 600, 200, 60, 20, 1};
     enum { NUM_FILLERS = 12 };
@@ -248,7 +248,7 @@ static void use_up(world *w) {
     char name[32];
     pytheus_counter filler[NUM_FILLERS];
     for (int i = 0; i < NUM_FILLERS; i++) {
-        pytheus_desc desc = {.name = name, .required_labels = {"v"}, .registry = w->registry};
+        pytheus_desc desc = {.name = name, .required_labels = {"v", "w"}, .registry = w->registry};
         snprintf(name, sizeof name, "filler_%d", i);
         filler[i] = pytheus_counter_new(&desc);
     }
