@@ -3895,8 +3895,8 @@ static void pytheus__give_stripes(pytheus_view view) {
 }
 
 /* A meeting counts for more than a look around that meets nobody, so that a series spreads where
-   one in five or more do, and meetings by chance are forgotten. */
-enum { PYTHEUS__MEETING = 4, PYTHEUS__CONTENDED = 32 };
+   one in some thirty or more do, and meetings by chance are forgotten. */
+enum { PYTHEUS__MEETING = 32, PYTHEUS__CONTENDED = 256 };
 
 /* Somebody else changed a cell in the middle of an operation. */
 PYTHEUS__COLD void pytheus__meet(pytheus_view view) {
@@ -7340,6 +7340,13 @@ PYTHEUS__HOT void pytheus__look_around(pytheus_view view, pytheus__word *word, u
 PYTHEUS__HOT pytheus_err pytheus__add_whole(pytheus_view view, pytheus__word *word, uint64_t n,
                                             bool looks_around) {
     if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
+        if (sizeof(void *) < sizeof *word) { /* no instruction adds 64 bits */
+            uint64_t old = PYTHEUS__LOAD(word);
+            while (!PYTHEUS__REPLACE(word, &old, old + n)) {
+                pytheus__meet(view);
+            }
+            return PYTHEUS_OK;
+        }
         uint64_t now = PYTHEUS__ADD(word, n) + n;
         if (looks_around) {
             pytheus__look_around(view, word, now);
