@@ -2162,19 +2162,32 @@ static void pytheus__standard_log(void *user, pytheus_err err, const char *metri
     fprintf(stderr, "pytheus: %s\n", sentence);
 }
 
+/* The thread's sentence, while what may fail has its own. */
+typedef struct pytheus__kept {
+    char sentence[PYTHEUS__SENTENCE_SIZE];
+} pytheus__kept;
+
+static void pytheus__keep_sentence(pytheus__kept *kept) {
+    memcpy(kept->sentence, pytheus__sentence, sizeof kept->sentence);
+}
+
+static void pytheus__return_sentence(const pytheus__kept *kept) {
+    memcpy(pytheus__sentence, kept->sentence, sizeof kept->sentence);
+}
+
 /* Gives the thread's sentence to the logger. That may fail calls of its own: they are not
    logged, or it would never end, and afterwards the sentence is still this error's. */
 static void pytheus__log(const pytheus_logger *logger, pytheus_err err, const char *metric) {
     int saved_errno = errno;
-    char sentence[PYTHEUS__SENTENCE_SIZE];
+    pytheus__kept kept;
     if (pytheus__is_logging) {
         return;
     }
-    memcpy(sentence, pytheus__sentence, sizeof sentence);
+    pytheus__keep_sentence(&kept);
     pytheus__is_logging = true;
-    logger->log(logger->user, err, metric, sentence);
+    logger->log(logger->user, err, metric, kept.sentence);
     pytheus__is_logging = false;
-    memcpy(pytheus__sentence, sentence, sizeof sentence);
+    pytheus__return_sentence(&kept);
     errno = saved_errno;
 }
 
@@ -2280,17 +2293,21 @@ static void pytheus__add_string(pytheus__text *out, const char *string) {
     pytheus__add(out, string, strlen(string));
 }
 
-/* Adds the string with what is not UTF-8 replaced by U+FFFD. */
+/* The next character of a string, or U+FFFD for what is not UTF-8; moves on to what follows it. */
+static pytheus__piece pytheus__next_mended(const char **string) {
+    int step = pytheus__utf8_step((const unsigned char *)*string);
+    pytheus__piece character;
+    character.text = step > 0 ? *string : "\xef\xbf\xbd";
+    character.size = step > 0 ? (size_t)step : 3;
+    *string += step > 0 ? step : -step;
+    return character;
+}
+
+/* Adds the string with what is not UTF-8 replaced. */
 static void pytheus__add_mended(pytheus__text *out, const char *string) {
     while (*string) {
-        int step = pytheus__utf8_step((const unsigned char *)string);
-        if (step > 0) {
-            pytheus__add(out, string, (size_t)step);
-            string += step;
-        } else {
-            pytheus__add(out, "\xef\xbf\xbd", 3);
-            string -= step;
-        }
+        pytheus__piece character = pytheus__next_mended(&string);
+        pytheus__add(out, character.text, character.size);
     }
 }
 
@@ -3531,11 +3548,12 @@ static void pytheus__labels_of_key(const pytheus__family *family, const pytheus_
 }
 
 /* The bound of a bucket as it is on the page. */
-static void pytheus__bound_text(const pytheus__family *family, size_t bucket, char *out) {
+static pytheus__piece pytheus__bound_text(const pytheus__family *family, size_t bucket) {
     const size_t before = strlen(",le=\""), after = strlen("\"} ");
-    pytheus__piece end = family->bucket_ends[bucket];
-    memcpy(out, end.text + before, end.size - before - after);
-    out[end.size - before - after] = '\0';
+    pytheus__piece text = family->bucket_ends[bucket];
+    text.text += before;
+    text.size -= before + after;
+    return text;
 }
 
 static void pytheus__describe_value(const pytheus__family *family, size_t i,
@@ -3552,20 +3570,22 @@ static void pytheus__describe_value(const pytheus__family *family, size_t i,
         size_t bucket = i - PYTHEUS__FIRST_BUCKET;
         bool is_last = bucket == family->num_bounds;
         desc->bound = is_last ? pytheus__as_double(PYTHEUS__INFINITY_BITS) : family->bounds[bucket];
-        pytheus__bound_text(family, bucket, bound_text);
+        pytheus__piece text = pytheus__bound_text(family, bucket);
+        memcpy(bound_text, text.text, text.size);
+        bound_text[text.size] = '\0';
     }
 }
 
 /* Its own errors are nobody's, and do not take the place of one that is about to be told. */
 static void pytheus__close_cells(const pytheus__family *family, void *const *cells, size_t n) {
     const pytheus_backend *backend = &family->store->backend;
-    char sentence[PYTHEUS__SENTENCE_SIZE];
+    pytheus__kept kept;
     size_t i;
-    memcpy(sentence, pytheus__sentence, sizeof sentence);
+    pytheus__keep_sentence(&kept);
     for (i = 0; backend->cell_close && i < n; i++) {
         backend->cell_close(backend->user, cells[i]);
     }
-    memcpy(pytheus__sentence, sentence, sizeof sentence);
+    pytheus__return_sentence(&kept);
 }
 
 static pytheus_err pytheus__open_cells(pytheus__opened *opened, const pytheus_label *labels) {
@@ -3601,10 +3621,10 @@ static void pytheus__close(const pytheus__family *family, void *const *cells,
     if (!pytheus__has_words(family->store)) {
         pytheus__close_cells(family, cells, pytheus__num_values(family));
     } else if (backend->words_close) {
-        char sentence[PYTHEUS__SENTENCE_SIZE];
-        memcpy(sentence, pytheus__sentence, sizeof sentence);
+        pytheus__kept kept;
+        pytheus__keep_sentence(&kept);
         backend->words_close(backend->user, words);
-        memcpy(pytheus__sentence, sentence, sizeof sentence);
+        pytheus__return_sentence(&kept);
     }
 }
 
@@ -3713,6 +3733,13 @@ static void pytheus__close_series(pytheus__node *node) {
     }
 }
 
+/* Lets a removed node be used again. Under the lock. */
+static void pytheus__free_node_put(pytheus__node *node) {
+    pytheus__node **first = &node->family->free_nodes[node->size_class];
+    node->link.next_free = *first;
+    *first = node;
+}
+
 /* Closes the cells of a removed node when nobody is inside: the node can then be used again. Of
    several who find it so, one does it, in the middle of an operation that may have failed. */
 static void pytheus__close_node(pytheus__node *node) {
@@ -3727,8 +3754,7 @@ static void pytheus__close_node(pytheus__node *node) {
     pytheus__close_series(node);
     if (node->is_reusable) {
         pytheus__acquire(&family->registry->lock);
-        node->link.next_free = family->free_nodes[node->size_class];
-        family->free_nodes[node->size_class] = node;
+        pytheus__free_node_put(node);
         pytheus__release(&family->registry->lock);
     }
 }
@@ -4178,8 +4204,7 @@ static void pytheus__kill(pytheus__node *node, pytheus__removal *removal) {
         removal->ended = node;
         family->removing++;
     } else if (generation & PYTHEUS__REUSABLE) {
-        node->link.next_free = family->free_nodes[node->size_class];
-        family->free_nodes[node->size_class] = node;
+        pytheus__free_node_put(node);
     }
 }
 
@@ -4426,14 +4451,15 @@ enum { PYTHEUS__TOLD_OVERFLOW = 1 };
 static void pytheus__count_overflow(pytheus__family *family) {
     (void)PYTHEUS__ADD(&family->overflow_calls, 1);
     if (!(PYTHEUS__SET_BITS(&family->told, PYTHEUS__TOLD_OVERFLOW) & PYTHEUS__TOLD_OVERFLOW)) {
-        char sentence[PYTHEUS__SENTENCE_SIZE], limit[PYTHEUS__NUMBER_SIZE + 1];
+        pytheus__kept kept;
+        char limit[PYTHEUS__NUMBER_SIZE + 1];
         *pytheus__put_integer(limit, family->max_series) = '\0';
-        memcpy(sentence, pytheus__sentence, sizeof sentence);
+        pytheus__keep_sentence(&kept);
         (void)pytheus_fail(PYTHEUS_ERR_LABEL,
                            "%.100s: more than %s series: new labels go to its overflow series",
                            family->name.text, limit);
         pytheus__log(&family->registry->logger, PYTHEUS_ERR_LABEL, family->name.text);
-        memcpy(pytheus__sentence, sentence, sizeof sentence);
+        pytheus__return_sentence(&kept);
     }
 }
 
@@ -5450,14 +5476,8 @@ static bool pytheus__list(pytheus__listing *listing) {
 /* Adds the text, mended and escaped. */
 static void pytheus__add_readable(pytheus__text *out, const char *text, bool escape_quotes) {
     while (*text) {
-        int step = pytheus__utf8_step((const unsigned char *)text);
-        if (step > 0) {
-            pytheus__add_escaped(out, text, (size_t)step, escape_quotes);
-            text += step;
-        } else {
-            pytheus__add_string(out, "\xef\xbf\xbd");
-            text -= step;
-        }
+        pytheus__piece character = pytheus__next_mended(&text);
+        pytheus__add_escaped(out, character.text, character.size, escape_quotes);
     }
 }
 
@@ -5738,14 +5758,11 @@ static pytheus__family *pytheus__family_new(const pytheus__definition *definitio
 
 static bool pytheus__mends_to(const char *raw, const char *mended) {
     while (*raw) {
-        int step = pytheus__utf8_step((const unsigned char *)raw);
-        const char *bytes = step > 0 ? raw : "\xef\xbf\xbd";
-        size_t size = step > 0 ? (size_t)step : 3;
-        if (strncmp(bytes, mended, size) != 0) {
+        pytheus__piece character = pytheus__next_mended(&raw);
+        if (strncmp(character.text, mended, character.size) != 0) {
             return false;
         }
-        raw += step > 0 ? step : -step;
-        mended += size;
+        mended += character.size;
     }
     return !*mended;
 }
@@ -7219,10 +7236,10 @@ static pytheus_err pytheus__load_with(const pytheus_backend_class *backend_class
         err = pytheus__registry_load(config->registry, &backend, config_text);
     }
     if (err && backend.destroy) {
-        char sentence[PYTHEUS__SENTENCE_SIZE];
-        memcpy(sentence, pytheus__sentence, sizeof sentence);
+        pytheus__kept kept;
+        pytheus__keep_sentence(&kept);
         backend.destroy(backend.user);
-        memcpy(pytheus__sentence, sentence, sizeof sentence);
+        pytheus__return_sentence(&kept);
     }
     return err;
 }
@@ -7625,10 +7642,10 @@ static int pytheus__call_observe(const pytheus__family *family, void *const *cel
     if (!err) {
         err = backend->inc(backend->user, cells[PYTHEUS__SUM_REAL], v);
         if (err) {
-            char sentence[PYTHEUS__SENTENCE_SIZE];
-            memcpy(sentence, pytheus__sentence, sizeof sentence);
+            pytheus__kept kept;
+            pytheus__keep_sentence(&kept);
             (void)pytheus__call_decrease(backend, cells[counted], 1);
-            memcpy(pytheus__sentence, sentence, sizeof sentence);
+            pytheus__return_sentence(&kept);
         }
     }
     return err;
@@ -9225,10 +9242,8 @@ static pytheus_err pytheus__check_sample(const pytheus_emitter *out, const pythe
 
 static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, const char *string) {
     while (*string) {
-        int step = pytheus__utf8_step((const unsigned char *)string);
-        const char *bytes = step > 0 ? string : "\xef\xbf\xbd";
-        hash = pytheus__hash_more(seed, hash, bytes, step > 0 ? (size_t)step : 3);
-        string += step > 0 ? step : -step;
+        pytheus__piece character = pytheus__next_mended(&string);
+        hash = pytheus__hash_more(seed, hash, character.text, character.size);
     }
     return hash;
 }
@@ -10087,11 +10102,10 @@ static double pytheus__distribution_value(const pytheus__family *family, const u
 
 /* Which bucket has this bound, spelled as on the page; num_bounds + 1: none. */
 static size_t pytheus__bucket_named(const pytheus__family *family, const char *le) {
-    const size_t before = strlen(",le=\""), after = strlen("\"} ");
     size_t i, size = le ? strlen(le) : 0;
     for (i = 0; le && i <= family->num_bounds; i++) {
-        pytheus__piece end = family->bucket_ends[i];
-        if (end.size == before + size + after && memcmp(end.text + before, le, size) == 0) {
+        pytheus__piece bound = pytheus__bound_text(family, i);
+        if (bound.size == size && memcmp(bound.text, le, size) == 0) {
             return i;
         }
     }

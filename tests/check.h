@@ -16,6 +16,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* For tests that have less time for themselves then. */
+#if defined(__SANITIZE_THREAD__)
+#define UNDER_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define UNDER_TSAN 1
+#endif
+#endif
+
 #define TEST(name)                                                                                 \
     static void test_##name(void);                                                                 \
     __attribute__((constructor)) static void check_add_##name(void) {                              \

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "page.h"
 #include "fixture.h"
+#include "budget.h"
 
 #ifndef _WIN32
 #include <unistd.h>
@@ -1623,34 +1624,6 @@ TEST_WITH(r, a_failing_sink_is_told_to_the_collector) {
 }
 
 /* ---- memory ---- */
-
-typedef struct budget {
-    size_t live, most;
-    long num_calls, fails_at; /* 0: never */
-    bool for_ever;
-    long num_failed;
-} budget;
-
-static void *spend(void *user, void *p, size_t old_size, size_t size) {
-    budget *b = user;
-    if (!size) {
-        b->live -= p ? old_size : 0;
-        free(p);
-        return NULL;
-    }
-    b->num_calls++;
-    if (b->fails_at &&
-        (b->num_calls == b->fails_at || (b->for_ever && b->num_calls > b->fails_at))) {
-        b->num_failed++;
-        return NULL;
-    }
-    void *fresh = realloc(p, size);
-    if (!fresh)
-        abort();
-    b->live += size - (p ? old_size : 0);
-    b->most = b->live > b->most ? b->live : b->most;
-    return fresh;
-}
 
 static pytheus_registry *registry_of(budget *b) {
     memset(&logged, 0, sizeof logged);

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "page.h"
 #include "fixture.h"
+#include "budget.h"
 
 #include <time.h>
 
@@ -905,33 +906,6 @@ TEST(a_function_stands_for_what_a_backend_keeps) {
 }
 
 /* ---- out of memory, at each allocation ---- */
-
-typedef struct budget {
-    size_t live;
-    long num_calls, fails_at; /* 0: never */
-    bool for_ever;
-    long num_failed;
-} budget;
-
-static void *spend(void *user, void *p, size_t old_size, size_t size) {
-    budget *b = user;
-    if (!size) {
-        b->live -= p ? old_size : 0;
-        free(p);
-        return NULL;
-    }
-    b->num_calls++;
-    if (b->fails_at &&
-        (b->num_calls == b->fails_at || (b->for_ever && b->num_calls > b->fails_at))) {
-        b->num_failed++;
-        return NULL;
-    }
-    void *fresh = realloc(p, size);
-    if (!fresh)
-        abort();
-    b->live += size - (p ? old_size : 0);
-    return fresh;
-}
 
 typedef struct scene {
     budget memory; /* of both registries */
