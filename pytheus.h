@@ -57,6 +57,18 @@
    histogram counts observations in buckets and adds them up (_observe); a summary only counts and
    adds up.
 
+   An info is what its labels say, each of its series 1 on the page (pytheus_info_labels makes one,
+   pytheus_view_remove takes it back); its name ends with _info there, whether that was given or
+   not. A stateset says which of its states are on (.states, up to 32; pytheus_stateset_set, _switch
+   to one alone). An unknown is a number of which nobody says whether it only goes up
+   (pytheus_unknown_set).
+
+   An exemplar is one thing that was counted, a request's trace, say, shown beside the counter or
+   bucket that counted it, in OpenMetrics:
+
+       pytheus_histogram_observe_exemplar(latency, seconds, "trace_id", id);
+       pytheus_counter_add_exemplar(errors, 1, "trace_id", id);
+
    The name is [a-zA-Z_:][a-zA-Z0-9_:]*, a label's name [a-zA-Z_][a-zA-Z0-9_]*, not beginning with
    two underscores; "le" is the histogram's own, "quantile" the summary's. Names that begin with
    pytheus_ are the library's. A unit, where it is given, must end the name (before _total).
@@ -67,8 +79,8 @@
    The name alone identifies a metric in its registry. Defining it again in the same way (type,
    labels, defaults, buckets) gives the same metric, so that several files can do it; in another
    way it is PYTHEUS_ERR_DUPLICATE, and so is a name whose samples would have the name of another
-   metric's: counters also claim the name with _total and _created at its end and without,
-   histograms _bucket, _sum, _count and _created, summaries the last three.
+   metric's: counters also claim the name with _total and _created at its end and without, infos
+   with _info and without, histograms _bucket, _sum, _count and _created, summaries the last three.
 
    A metric without labels, or with defaults for all, is on the page from the start, at 0.
 
@@ -166,10 +178,19 @@
 
    7. TEXT
 
-   pytheus_write gives the page (text format 0.0.4) to a sink in pieces of up to 64 KB,
-   pytheus_write_stream to a FILE, pytheus_write_file to a file that is replaced as a whole (for
-   node_exporter's textfile collector), pytheus_generate to a string. Serve it with the type
-   pytheus_content_type(PYTHEUS_TEXT).
+   pytheus_write gives the page to a sink in pieces of up to 64 KB, pytheus_write_stream to a FILE,
+   pytheus_write_file to a file that is replaced as a whole (for node_exporter's textfile
+   collector), pytheus_generate to a string. pytheus_write_named gives some metrics only. A server
+   asks pytheus_negotiate(accept) for the format, and serves the page with the type
+   pytheus_content_type(format).
+
+   PYTHEUS_TEXT is Prometheus' text format 0.0.4; an info or stateset is a gauge in it, an unknown
+   untyped. PYTHEUS_OPENMETRICS is OpenMetrics 1.0.0. Its counters have names without _total and
+   samples with it, however they were defined; so Prometheus, which asks for it by itself, stores a
+   counter "requests" as requests_total. A sum that has fallen below 0 is not in it, because it
+   would be refused with the whole page: of a histogram then also the count is left out, and always
+   where a bound is below 0. Bounds are le="1" in one and le="1.0" in the other, which Prometheus
+   before 3.0 takes for two series. pytheus_show_created adds when each series began.
 
    Metrics come in the order of their definition, series in that of their making, labels as they
    were declared, "le" last. Numbers are the shortest text that reads back as the same double, in
@@ -340,6 +361,7 @@
 /* ==== OPTIONS ==== */
 
 #define PYTHEUS_MAX_LABELS 16
+#define PYTHEUS_MAX_STATES 32
 
 #ifndef PYTHEUS_MAX_SERIES
 #define PYTHEUS_MAX_SERIES 10000
@@ -400,6 +422,9 @@ typedef enum pytheus_err {
 typedef enum pytheus_type {
     PYTHEUS_COUNTER = 1,
     PYTHEUS_GAUGE,
+    PYTHEUS_INFO,
+    PYTHEUS_STATESET,
+    PYTHEUS_UNKNOWN,
     PYTHEUS_HISTOGRAM,
     PYTHEUS_SUMMARY
 } pytheus_type;
@@ -430,6 +455,21 @@ typedef struct pytheus_summary {
     pytheus_view view;
 } pytheus_summary;
 
+/* What labels say: each of its series is 1 on the page. */
+typedef struct pytheus_info {
+    pytheus_view view;
+} pytheus_info;
+
+/* Which of its states are on. */
+typedef struct pytheus_stateset {
+    pytheus_view view;
+} pytheus_stateset;
+
+/* A number of which nobody says whether it only rises. */
+typedef struct pytheus_unknown {
+    pytheus_view view;
+} pytheus_unknown;
+
 typedef struct pytheus_label {
     const char *name PYTHEUS__ZERO;
     const char *value PYTHEUS__ZERO;
@@ -457,7 +497,9 @@ typedef struct pytheus_desc {
     const double *buckets PYTHEUS__ZERO; /* upper bounds; +Inf is implied;
                                                                       NULL: the 11 standard ones */
     size_t num_buckets PYTHEUS__ZERO;
-    size_t max_series PYTHEUS__ZERO;          /* 0: PYTHEUS_MAX_SERIES */
+    const char *states[PYTHEUS_MAX_STATES] PYTHEUS__ZERO; /* of a stateset, in the order of the
+                                                             text */
+    size_t max_series PYTHEUS__ZERO;                      /* 0: PYTHEUS_MAX_SERIES */
     unsigned stripes PYTHEUS__ZERO;           /* sets of cells that threads spread over: 0: as
                                                  they get in each other's way; 1: never more; not
                                                  for gauges */
@@ -507,16 +549,21 @@ typedef struct pytheus_series_desc {
     pytheus_type type;
     pytheus_across across;
     double expire_seconds;
+    const char *unit;     /* "" : none */
     const double *bounds; /* of a histogram's buckets, without +Inf */
     size_t num_bounds;
+    const char *const *states; /* of a stateset */
+    size_t num_states;
     const pytheus_label *labels; /* in declared order, defaults merged */
     size_t num_labels;
     size_t num_words;
 } pytheus_series_desc;
 
-/* Where the words of a series are. Counter: an integer and a double, whose sum is the value. Gauge:
-   a double. Histogram: the sum, a double, and for each bucket, +Inf included, an integer that
-   counts the observations in that bucket alone. Summary: the sum, and an integer that counts. */
+/* Where the words of a series are. Counter: an integer and a double, whose sum is the value. Gauge,
+   unknown: a double; info: one that does not matter; stateset: one that is the sum of 2^i for every
+   state i that is on. Histogram: the sum, a double, and for each bucket, +Inf included, an integer
+   that counts the observations in that bucket alone. Summary: the sum, and an integer that
+   counts. */
 typedef struct pytheus_words {
     uint64_t *at PYTHEUS__ZERO;        /* aligned to 8 bytes; there until the backend's destroy */
     size_t num_stripes PYTHEUS__ZERO;  /* more than 1: threads spread over as many sets of words,
@@ -612,7 +659,8 @@ typedef struct pytheus_family {
 } pytheus_family;
 
 typedef struct pytheus_sample {
-    const char *suffix PYTHEUS__ZERO;       /* "_bucket", "_sum", "_count"; NULL: none */
+    const char *suffix PYTHEUS__ZERO; /* "_bucket", "_sum", "_count", "_created" (seconds since
+                                               1970, only in OpenMetrics); NULL: none */
     const char *const *pairs PYTHEUS__ZERO; /* label names and values, "le" and "quantile" too */
     size_t num_strings PYTHEUS__ZERO;
     double value PYTHEUS__ZERO;
@@ -631,7 +679,8 @@ typedef struct pytheus_registry_desc {
 } pytheus_registry_desc;
 
 typedef enum pytheus_format {
-    PYTHEUS_TEXT /* Prometheus text format 0.0.4 */
+    PYTHEUS_TEXT,       /* Prometheus text format 0.0.4 */
+    PYTHEUS_OPENMETRICS /* OpenMetrics 1.0.0 */
 } pytheus_format;
 
 /* Where text goes. put() gets it in pieces, in order; anything but PYTHEUS_OK ends the writing and
@@ -745,6 +794,15 @@ PYTHEUS_API pytheus_counter pytheus_counter_new(const pytheus_desc *desc);
 PYTHEUS_API pytheus_gauge pytheus_gauge_new(const pytheus_desc *desc);
 PYTHEUS_API pytheus_histogram pytheus_histogram_new(const pytheus_desc *desc);
 PYTHEUS_API pytheus_summary pytheus_summary_new(const pytheus_desc *desc);
+/* VALUE: states that are none, too many, or the same twice. */
+PYTHEUS_API pytheus_info pytheus_info_new(const pytheus_desc *desc);
+PYTHEUS_API pytheus_stateset pytheus_stateset_new(const pytheus_desc *desc);
+PYTHEUS_API pytheus_unknown pytheus_unknown_new(const pytheus_desc *desc);
+
+/* Whether counters, histograms and summaries that are made from now on tell OpenMetrics pages when
+   each of their series began (_created). Not at first: it doubles the series of counters, in
+   servers that do not know what it is for. */
+PYTHEUS_API void pytheus_show_created(pytheus_registry *registry, bool shown);
 
 /* Bounds for desc.buckets: start, start + width, ...; start, start * factor, ...; n bounds from min
    to max, each the same factor over the one before. Return n, or 0 and write nothing usable where
@@ -786,6 +844,26 @@ PYTHEUS_API pytheus_err pytheus_counter_set_function(pytheus_counter counter,
 PYTHEUS_API pytheus_err pytheus_histogram_observe(pytheus_histogram histogram, double v);
 PYTHEUS_API pytheus_err pytheus_summary_observe(pytheus_summary summary, double v);
 
+PYTHEUS_API pytheus_err pytheus_unknown_set(pytheus_unknown unknown, double v);
+
+/* Turns one state on or off; this state on and all others off. VALUE: there is no such state. The
+   first is not atomic on a backend of cells. */
+PYTHEUS_API pytheus_err pytheus_stateset_set(pytheus_stateset stateset, const char *state, bool on);
+PYTHEUS_API pytheus_err pytheus_stateset_switch(pytheus_stateset stateset, const char *state);
+
+/* -- exemplars: any thread; no lock, and no allocation once a series has had one in that bucket.
+      Keep errno. Not async-signal-safe. -- */
+
+/* Adds or observes v, and keeps it with these labels (of a trace, say) and the time as the example
+   that OpenMetrics shows beside the counter, or the bucket that v fell in: the last one that did
+   not meet another thread's. In this process. LABEL (names as in metrics, each once, 16 at most;
+   128 characters in all), NOMEM: v counts all the same. */
+PYTHEUS_API pytheus_err pytheus_counter_add_with(pytheus_counter counter, double v,
+                                                 const char *const *pairs, size_t num_strings);
+PYTHEUS_API pytheus_err pytheus_histogram_observe_with(pytheus_histogram histogram, double v,
+                                                       const char *const *pairs,
+                                                       size_t num_strings);
+
 /* -- views: any thread. A view that exists is found without a lock and, up to 1 KB of values,
       without allocating; a new one takes the registry's lock and allocates. -- */
 
@@ -801,6 +879,12 @@ PYTHEUS_API pytheus_histogram pytheus_histogram_view(pytheus_histogram histogram
                                                      const char *const *pairs, size_t num_strings);
 PYTHEUS_API pytheus_summary pytheus_summary_view(pytheus_summary summary, const char *const *pairs,
                                                  size_t num_strings);
+PYTHEUS_API pytheus_info pytheus_info_view(pytheus_info info, const char *const *pairs,
+                                           size_t num_strings);
+PYTHEUS_API pytheus_stateset pytheus_stateset_view(pytheus_stateset stateset,
+                                                   const char *const *pairs, size_t num_strings);
+PYTHEUS_API pytheus_unknown pytheus_unknown_view(pytheus_unknown unknown, const char *const *pairs,
+                                                 size_t num_strings);
 
 /* Whether both are the same view in the same life. No lock. */
 PYTHEUS_API bool pytheus_view_equal(pytheus_view a, pytheus_view b);
@@ -808,7 +892,8 @@ PYTHEUS_API bool pytheus_view_equal(pytheus_view a, pytheus_view b);
 /* Whether all labels are set and the series is there: operations will work. No lock. */
 PYTHEUS_API bool pytheus_view_observable(pytheus_view view);
 
-/* The value of a counter or gauge, the sum of a histogram or summary. No lock, unless a series of
+/* The value of a counter, gauge or unknown, the sum of a histogram or summary, 1 of an info. TYPE:
+   a stateset, whose states pytheus_sample_value tells. No lock, unless a series of
    the metric has a function. Never allocates. */
 PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value);
 
@@ -849,6 +934,10 @@ PYTHEUS_API void *pytheus_count_ptr(pytheus_counter counter, void *p);
 /* Writes the page to the sink. IO and whatever the sink returned; NOMEM. */
 PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format format,
                                       const pytheus_sink *sink);
+/* The same, of only those metrics that have one of these names, themselves or in a sample. */
+PYTHEUS_API pytheus_err pytheus_write_named(pytheus_registry *registry, pytheus_format format,
+                                            const char *const *names, size_t num_names,
+                                            const pytheus_sink *sink);
 /* Writes it to a stream, and flushes that. */
 PYTHEUS_API pytheus_err pytheus_write_stream(pytheus_registry *registry, pytheus_format format,
                                              FILE *stream);
@@ -862,8 +951,12 @@ PYTHEUS_API char *pytheus_generate(pytheus_registry *registry, pytheus_format fo
                                    size_t *length);
 PYTHEUS_API void pytheus_free(void *page);
 
-/* "text/plain; version=0.0.4; charset=utf-8" */
+/* "text/plain; version=0.0.4; charset=utf-8",
+   "application/openmetrics-text; version=1.0.0; charset=utf-8". Static strings. */
 PYTHEUS_API const char *pytheus_content_type(pytheus_format format);
+/* The format that a request asks for with its Accept header (RFC 9110, 12.5.1): the one with the
+   higher q, of equal ones the first. PYTHEUS_TEXT for NULL, and where nothing fits. */
+PYTHEUS_API pytheus_format pytheus_negotiate(const char *accept);
 
 /* -- emitting: only inside collect() or generate(), by the thread that was called. Any error but
       the sink's leaves only that metric, family or sample away. -- */
@@ -981,6 +1074,10 @@ PYTHEUS__OFF_METRIC(counter)
 PYTHEUS__OFF_METRIC(gauge)
 PYTHEUS__OFF_METRIC(histogram)
 PYTHEUS__OFF_METRIC(summary)
+PYTHEUS__OFF_METRIC(info)
+PYTHEUS__OFF_METRIC(stateset)
+PYTHEUS__OFF_METRIC(unknown)
+PYTHEUS__OFF_VOID(pytheus_show_created, (pytheus_registry * registry, bool shown))
 PYTHEUS__OFF(size_t, pytheus_buckets_linear, (double *out, size_t n, double start, double width), 0)
 PYTHEUS__OFF(size_t, pytheus_buckets_exponential,
              (double *out, size_t n, double start, double factor), 0)
@@ -1001,6 +1098,17 @@ PYTHEUS__OFF(pytheus_err, pytheus_counter_set_function,
 PYTHEUS__OFF(pytheus_err, pytheus_histogram_observe, (pytheus_histogram histogram, double v),
              PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_summary_observe, (pytheus_summary summary, double v), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_unknown_set, (pytheus_unknown unknown, double v), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_stateset_set,
+             (pytheus_stateset stateset, const char *state, bool on), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_stateset_switch, (pytheus_stateset stateset, const char *state),
+             PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_counter_add_with,
+             (pytheus_counter counter, double v, const char *const *pairs, size_t num_strings),
+             PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_histogram_observe_with,
+             (pytheus_histogram histogram, double v, const char *const *pairs, size_t num_strings),
+             PYTHEUS_OK)
 PYTHEUS__OFF(bool, pytheus_view_equal, (pytheus_view a, pytheus_view b), true)
 PYTHEUS__OFF(bool, pytheus_view_observable, (pytheus_view view), false)
 PYTHEUS__OFF(pytheus_err, pytheus_view_get, (pytheus_view view, double *value), PYTHEUS_ERR_NOTHING)
@@ -1026,6 +1134,10 @@ PYTHEUS__OFF(void *, pytheus_count_ptr, (pytheus_counter counter, void *p), p)
 PYTHEUS__OFF(pytheus_err, pytheus_write,
              (pytheus_registry * registry, pytheus_format format, const pytheus_sink *sink),
              PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_write_named,
+             (pytheus_registry * registry, pytheus_format format, const char *const *names,
+              size_t num_names, const pytheus_sink *sink),
+             PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_write_stream,
              (pytheus_registry * registry, pytheus_format format, FILE *stream), PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_write_file,
@@ -1034,6 +1146,7 @@ PYTHEUS__OFF(char *, pytheus_generate,
              (pytheus_registry * registry, pytheus_format format, size_t *length), NULL)
 PYTHEUS__OFF_VOID(pytheus_free, (void *page))
 PYTHEUS__OFF(const char *, pytheus_content_type, (pytheus_format format), "")
+PYTHEUS__OFF(pytheus_format, pytheus_negotiate, (const char *accept), PYTHEUS_TEXT)
 PYTHEUS__OFF(pytheus_view, pytheus__at,
              (pytheus__site * site, pytheus_view base, const char *const *pairs,
               size_t num_strings),
@@ -1169,7 +1282,29 @@ PYTHEUS__CXX_METRIC(counter)
 PYTHEUS__CXX_METRIC(gauge)
 PYTHEUS__CXX_METRIC(histogram)
 PYTHEUS__CXX_METRIC(summary)
+PYTHEUS__CXX_METRIC(info)
+PYTHEUS__CXX_METRIC(stateset)
+PYTHEUS__CXX_METRIC(unknown)
 #undef PYTHEUS__CXX_METRIC
+
+template <class... Strings>
+inline pytheus_err pytheus_counter_add_exemplar(pytheus_counter counter, double v,
+                                                Strings... strings) {
+    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&
+                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,
+                  "labels come in name, value pairs, 16 at most");
+    const char *const pairs[] = {&*strings...};
+    return pytheus_counter_add_with(counter, v, pairs, sizeof...(strings));
+}
+template <class... Strings>
+inline pytheus_err pytheus_histogram_observe_exemplar(pytheus_histogram histogram, double v,
+                                                      Strings... strings) {
+    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&
+                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,
+                  "labels come in name, value pairs, 16 at most");
+    const char *const pairs[] = {&*strings...};
+    return pytheus_histogram_observe_with(histogram, v, pairs, sizeof...(strings));
+}
 
 namespace pytheus {
 namespace detail {
@@ -1340,6 +1475,15 @@ PYTHEUS__NULL_REFERENCE inline auto count_exceptions(pytheus_counter counter, F 
     pytheus_histogram_view((histogram), PYTHEUS__PAIRS(__VA_ARGS__))
 #define pytheus_summary_labels(summary, ...)                                                       \
     pytheus_summary_view((summary), PYTHEUS__PAIRS(__VA_ARGS__))
+#define pytheus_info_labels(info, ...) pytheus_info_view((info), PYTHEUS__PAIRS(__VA_ARGS__))
+#define pytheus_stateset_labels(stateset, ...)                                                     \
+    pytheus_stateset_view((stateset), PYTHEUS__PAIRS(__VA_ARGS__))
+#define pytheus_unknown_labels(unknown, ...)                                                       \
+    pytheus_unknown_view((unknown), PYTHEUS__PAIRS(__VA_ARGS__))
+#define pytheus_counter_add_exemplar(counter, v, ...)                                              \
+    pytheus_counter_add_with((counter), (v), PYTHEUS__PAIRS(__VA_ARGS__))
+#define pytheus_histogram_observe_exemplar(histogram, v, ...)                                      \
+    pytheus_histogram_observe_with((histogram), (v), PYTHEUS__PAIRS(__VA_ARGS__))
 #define PYTHEUS__PAIRS(...)                                                                        \
     (const char *const[]){PYTHEUS__STRINGS(__VA_ARGS__)}, PYTHEUS__COUNT(__VA_ARGS__)
 
@@ -1902,6 +2046,7 @@ struct pytheus_registry {
     pytheus__piece prefix; /* "app_" */
     uint64_t seed[2];
     size_t num_processors;
+    bool shows_created;                /* in OpenMetrics, of metrics that are made now */
     struct pytheus__family **families; /* stb_ds array: what was made here */
     pytheus__entry *entries;           /* stb_ds array: what is on the page */
     uint64_t last_entry;               /* serial number */
@@ -2301,6 +2446,17 @@ static pytheus__piece pytheus__next_mended(const char **string) {
     character.size = step > 0 ? (size_t)step : 3;
     *string += step > 0 ? step : -step;
     return character;
+}
+
+/* Whether both strings are the same once they are mended. */
+static bool pytheus__mend_alike(const char *a, const char *b) {
+    while (*a && *b) {
+        pytheus__piece of_a = pytheus__next_mended(&a), of_b = pytheus__next_mended(&b);
+        if (of_a.size != of_b.size || memcmp(of_a.text, of_b.text, of_a.size) != 0) {
+            return false;
+        }
+    }
+    return *a == *b;
 }
 
 /* Adds the string with what is not UTF-8 replaced. */
@@ -2943,6 +3099,7 @@ typedef struct pytheus__family {
     pytheus__piece name;        /* as exposed, with the prefix; ends with NUL */
     const char *metric;         /* without the prefix: the end of name */
     pytheus__piece help;        /* mended; ends with NUL */
+    pytheus__piece unit;        /* ends with NUL */
     pytheus__piece *text_parts; /* {method=" ","code=" : what stands before each value */
     pytheus__piece text_end;
     pytheus__piece *label_names;    /* end with NUL */
@@ -2950,10 +3107,15 @@ typedef struct pytheus__family {
     size_t num_labels;
     double *bounds; /* finite upper bounds, none unless a histogram; then +Inf */
     size_t num_bounds;
-    pytheus__piece *bucket_ends; /* ,le="0.5"}  for each bound and +Inf */
+    pytheus__piece *bucket_ends; /* ,le="0.5"}  for each bound and +Inf; then as OpenMetrics has
+                                    them; of a stateset ="running"}  for each state */
     pytheus__piece sum_end;
+    struct pytheus__exemplar_table *exemplars; /* NULL: no series has had any */
+    pytheus__piece *states;                    /* as they were given, mended; end with NUL */
+    size_t num_states;
     size_t num_cells;  /* of a series, as in pytheus_words */
-    size_t area_words; /* of a node */
+    size_t area_words; /* of a node: what its cells take, and when it began */
+    size_t created_at; /* where the latter is in it; 0: nowhere */
     size_t max_series;
 
     pytheus__node *root;   /* the metric itself */
@@ -3019,6 +3181,11 @@ static bool pytheus__is_alive(pytheus_view view) {
 
 static pytheus_type pytheus__type_of(pytheus_view view) {
     return (pytheus_type)(view.generation & PYTHEUS__TYPE);
+}
+
+/* Whether all that a series has is one double. */
+static bool pytheus__is_real(pytheus_type type) {
+    return type > PYTHEUS_COUNTER && type < PYTHEUS_HISTOGRAM;
 }
 
 /* Gives the logger the thread's sentence, the first time that this metric meets this error. Never
@@ -3486,7 +3653,7 @@ static size_t pytheus__num_values(const pytheus__family *family) {
     return family->type == PYTHEUS_COUNTER ? 1 : family->num_cells;
 }
 
-static size_t pytheus__area_words(const pytheus__family *family) {
+static size_t pytheus__cell_area_words(const pytheus__family *family) {
     if (!family->store) {
         return family->num_cells;
     }
@@ -3632,23 +3799,31 @@ static pytheus_err pytheus__open_words(pytheus__opened *opened, const pytheus_la
     const pytheus__family *family = opened->family;
     const pytheus_backend *backend = &family->store->backend;
     pytheus_words *words = &opened->words;
+    const char *states[PYTHEUS_MAX_STATES];
     pytheus_series_desc desc;
     pytheus_err err;
+    size_t i;
     char before = pytheus__before_callback();
     desc.metric = family->metric;
     desc.help = family->help.text;
     desc.type = family->type;
     desc.across = family->across;
     desc.expire_seconds = family->expire_seconds;
+    desc.unit = family->unit.text;
     desc.bounds = family->bounds;
     desc.num_bounds = family->num_bounds;
+    desc.states = states;
+    desc.num_states = family->num_states;
     desc.labels = labels;
     desc.num_labels = family->num_labels;
     desc.num_words = family->num_cells;
+    for (i = 0; i < family->num_states; i++) {
+        states[i] = family->states[i].text;
+    }
     memset((void *)words, 0, sizeof *words);
     err = backend->words_open(backend->user, &desc, words);
     err = pytheus__from_backend(family, before, err, "open a series");
-    if (words->num_stripes < 1 || family->type == PYTHEUS_GAUGE) {
+    if (words->num_stripes < 1 || pytheus__is_real(family->type)) {
         words->num_stripes = 1;
     }
     if (!err && (!words->at || (uintptr_t)words->at % 8 || (uintptr_t)words->life % 8 ||
@@ -3945,6 +4120,181 @@ PYTHEUS__HOT pytheus__word *pytheus__own_stripe(pytheus_view view, pytheus__stri
     return pytheus__stripe_at(stripes, pytheus__thread_number() & stripes->mask);
 }
 
+/* -- exemplars: one for each bucket, or one, made when it first comes, and kept with the node -- */
+
+enum {
+    PYTHEUS__EXEMPLAR_CHARACTERS = 128, /* in all names and values: OpenMetrics 1.0.0, Exemplars */
+    PYTHEUS__EXEMPLAR_WORDS = (PYTHEUS__EXEMPLAR_CHARACTERS * 4 + 2 * PYTHEUS_MAX_LABELS + 7) / 8
+};
+
+typedef struct pytheus__exemplar {
+    pytheus__word sequence;   /* odd while somebody writes it */
+    pytheus__word generation; /* of the life that it is of */
+    pytheus__word value;
+    pytheus__word time; /* seconds since 1970 */
+    pytheus__word size; /* of the text: name, NUL, value, NUL, ... */
+    pytheus__word text[PYTHEUS__EXEMPLAR_WORDS];
+} pytheus__exemplar;
+
+/* Which node has which exemplars: open addressing, never deleted from. Followed by mask + 1
+   entries. */
+typedef struct pytheus__exemplar_table {
+    size_t mask;
+    size_t used;
+} pytheus__exemplar_table;
+
+typedef struct pytheus__exemplar_entry {
+    pytheus__node *node; /* NULL: free */
+    pytheus__exemplar **list;
+} pytheus__exemplar_entry;
+
+enum { PYTHEUS__SMALLEST_EXEMPLAR_TABLE = 8 };
+
+static size_t pytheus__num_exemplars(const pytheus__family *family) {
+    return family->type == PYTHEUS_COUNTER ? 1 : family->num_bounds + 1;
+}
+
+static size_t pytheus__exemplar_table_size(size_t num_entries) {
+    return pytheus__cache_lines(sizeof(pytheus__exemplar_table) +
+                                num_entries * sizeof(pytheus__exemplar_entry));
+}
+
+/* The entry of a node, or the free one where it would be. */
+static pytheus__exemplar_entry *pytheus__exemplar_entry_of(pytheus__exemplar_table *table,
+                                                           const pytheus__node *node) {
+    pytheus__exemplar_entry *entries = (pytheus__exemplar_entry *)(void *)(table + 1);
+    size_t at = (size_t)pytheus__spread((uint64_t)(uintptr_t)node);
+    for (;; at++) {
+        pytheus__exemplar_entry *entry = &entries[at & table->mask];
+        const pytheus__node *known = PYTHEUS__LOAD_ACQUIRE(&entry->node);
+        if (!known || known == node) {
+            return entry;
+        }
+    }
+}
+
+/* The exemplars of a series, by bucket; NULL: it had none yet. */
+static pytheus__exemplar **pytheus__exemplars_of(const pytheus__node *node) {
+    pytheus__exemplar_table *table = PYTHEUS__LOAD_ACQUIRE(&node->family->exemplars);
+    pytheus__exemplar_entry *entry = table ? pytheus__exemplar_entry_of(table, node) : NULL;
+    return entry && PYTHEUS__LOAD_ACQUIRE(&entry->node) ? entry->list : NULL;
+}
+
+static pytheus__exemplar *pytheus__exemplar_at(const pytheus__node *node, size_t bucket) {
+    pytheus__exemplar **list = pytheus__exemplars_of(node);
+    return list ? PYTHEUS__LOAD_ACQUIRE(&list[bucket]) : NULL;
+}
+
+static void pytheus__exemplar_table_put(pytheus__exemplar_table *table, pytheus__node *node,
+                                        pytheus__exemplar **list) {
+    pytheus__exemplar_entry *entry = pytheus__exemplar_entry_of(table, node);
+    entry->list = list;
+    PYTHEUS__STORE_RELEASE(&entry->node, node);
+    table->used++;
+}
+
+/* How many entries the table needs to have for one more. */
+static size_t pytheus__exemplar_table_wanted(const pytheus__exemplar_table *table) {
+    return !table                          ? (size_t)PYTHEUS__SMALLEST_EXEMPLAR_TABLE
+           : table->used < table->mask / 2 ? table->mask + 1
+                                           : 2 * (table->mask + 1);
+}
+
+/* From memory that is reserved. Others may still be looking into the old one. */
+static void pytheus__exemplar_table_grow(pytheus__family *family, size_t num_entries) {
+    pytheus__exemplar_table *old = family->exemplars;
+    pytheus__exemplar_table *table = (pytheus__exemplar_table *)pytheus__arena_take(
+        family->registry, pytheus__exemplar_table_size(num_entries));
+    size_t i;
+    table->mask = num_entries - 1;
+    for (i = 0; old && i <= old->mask; i++) {
+        const pytheus__exemplar_entry *entry = (pytheus__exemplar_entry *)(void *)(old + 1) + i;
+        if (entry->node) {
+            pytheus__exemplar_table_put(table, entry->node, entry->list);
+        }
+    }
+    PYTHEUS__STORE_RELEASE(&family->exemplars, table);
+}
+
+/* A place for the exemplars of a series, under the lock; NULL: no memory. */
+static pytheus__exemplar **pytheus__exemplars_new(pytheus__node *node) {
+    pytheus__family *family = node->family;
+    size_t list_size =
+        pytheus__cache_lines(pytheus__num_exemplars(family) * sizeof(pytheus__exemplar *));
+    size_t wanted = pytheus__exemplar_table_wanted(family->exemplars);
+    bool grows = !family->exemplars || wanted > family->exemplars->mask + 1;
+    pytheus__exemplar **list;
+    if (!pytheus__arena_reserve(family->registry,
+                                list_size + (grows ? pytheus__exemplar_table_size(wanted) : 0))) {
+        return NULL;
+    }
+    if (grows) {
+        pytheus__exemplar_table_grow(family, wanted);
+    }
+    list = (pytheus__exemplar **)pytheus__arena_take(family->registry, list_size);
+    pytheus__exemplar_table_put(family->exemplars, node, list);
+    return list;
+}
+
+/* Under the lock; NULL: no memory. */
+static pytheus__exemplar *pytheus__exemplar_new(pytheus__node *node, size_t bucket) {
+    pytheus_registry *registry = node->family->registry;
+    pytheus__exemplar **list = pytheus__exemplars_of(node), *exemplar;
+    const size_t size = pytheus__cache_lines(sizeof *exemplar);
+    list = list ? list : pytheus__exemplars_new(node);
+    if (!list || !pytheus__arena_reserve(registry, size)) {
+        return NULL;
+    }
+    exemplar = (pytheus__exemplar *)pytheus__arena_take(registry, size);
+    PYTHEUS__STORE_RELEASE(&list[bucket], exemplar);
+    return exemplar;
+}
+
+/* Those of an earlier life are nobody's, and those of a series that was set to 0 neither. */
+static void pytheus__forget_exemplars(pytheus__node *node) {
+    const pytheus__family *family = node->family;
+    size_t i;
+    for (i = 0; family->exemplars && i < pytheus__num_exemplars(family); i++) {
+        pytheus__exemplar *exemplar = pytheus__exemplar_at(node, i);
+        if (exemplar) {
+            PYTHEUS__STORE(&exemplar->generation, 0);
+        }
+    }
+}
+
+/* A copy, once nobody writes it. */
+static bool pytheus__exemplar_read(pytheus__exemplar *from, uint64_t generation,
+                                   pytheus__exemplar *copy) {
+    uint64_t sequence = PYTHEUS__LOAD_ACQUIRE(&from->sequence);
+    size_t i;
+    copy->generation = PYTHEUS__LOAD_ACQUIRE(&from->generation);
+    copy->value = PYTHEUS__LOAD_ACQUIRE(&from->value);
+    copy->time = PYTHEUS__LOAD_ACQUIRE(&from->time);
+    copy->size = PYTHEUS__LOAD_ACQUIRE(&from->size);
+    for (i = 0; i < PYTHEUS__EXEMPLAR_WORDS && i < (copy->size + 7) / 8; i++) {
+        copy->text[i] = PYTHEUS__LOAD_ACQUIRE(&from->text[i]);
+    }
+    return sequence % 2 == 0 && copy->generation == generation &&
+           PYTHEUS__LOAD(&from->sequence) == sequence;
+}
+
+/* Who finds somebody else writing leaves it to them: one example is as good as another. */
+static void pytheus__exemplar_write(pytheus__exemplar *to, const pytheus__exemplar *from) {
+    uint64_t sequence = PYTHEUS__LOAD(&to->sequence);
+    size_t i;
+    if (sequence % 2 || !PYTHEUS__REPLACE(&to->sequence, &sequence, sequence + 1)) {
+        return;
+    }
+    PYTHEUS__STORE_RELEASE(&to->generation, from->generation);
+    PYTHEUS__STORE_RELEASE(&to->value, from->value);
+    PYTHEUS__STORE_RELEASE(&to->time, from->time);
+    PYTHEUS__STORE_RELEASE(&to->size, from->size);
+    for (i = 0; i < (from->size + 7) / 8; i++) {
+        PYTHEUS__STORE_RELEASE(&to->text[i], from->text[i]);
+    }
+    PYTHEUS__STORE_RELEASE(&to->sequence, sequence + 2);
+}
+
 /* What a new node is made of, put together before anything is changed. */
 typedef struct pytheus__birth {
     pytheus__family *family;
@@ -4075,6 +4425,16 @@ static void pytheus__birth_stripes(const pytheus__birth *birth, pytheus__node *n
 }
 
 /* Makes the node, in all places that were reserved for it. */
+/* Keeps when a series begins, where its metric tells. */
+static void pytheus__begin_life(pytheus__node *node) {
+    size_t at = node->family->created_at;
+    if (at) {
+        int saved_errno = errno;
+        PYTHEUS__STORE(&pytheus__cells(node)[at], pytheus__as_bits(pytheus__wall_clock()));
+        errno = saved_errno;
+    }
+}
+
 static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
     pytheus__family *family = birth->family;
     const pytheus__key *key = birth->key;
@@ -4082,6 +4442,7 @@ static pytheus__node *pytheus__birth_commit(const pytheus__birth *birth) {
     uint64_t serial = PYTHEUS__ADD(&pytheus__last_serial, 1) + 1;
     uint64_t generation = pytheus__spread(serial) << PYTHEUS__FLAGS_SIZE | birth->flags;
     pytheus__fill_area(node, birth->opened, pytheus__mask(generation));
+    pytheus__begin_life(node);
     PYTHEUS__STORE(&node->contention, (uint16_t)0);
     pytheus__birth_stripes(birth, node, generation);
     PYTHEUS__STORE_RELEASE(&node->key_words, (uint32_t)key->num_words);
@@ -4249,6 +4610,10 @@ static void pytheus__remove_node(pytheus__node *node, pytheus__removal *removal)
     } else if (node->generation & PYTHEUS__COMPLETE) {
         pytheus__zero_cells(node);
     }
+    if (pytheus__is_permanent(node)) {
+        pytheus__forget_exemplars(node);
+        pytheus__begin_life(node);
+    }
 }
 
 /* Removes what has these labels: everything when none is named. */
@@ -4267,12 +4632,12 @@ static void pytheus__remove_below(pytheus__family *family, const char *const *va
 /* -- views -- */
 
 /* For sentences: method, code */
-static void pytheus__list_labels(const pytheus__family *family, char *out, size_t size) {
+static void pytheus__enumerate(const pytheus__piece *strings, size_t num_strings, char *out,
+                               size_t size) {
     size_t i, used = 0;
     out[0] = '\0';
-    for (i = 0; i < family->num_labels && used < size; i++) {
-        int n =
-            snprintf(out + used, size - used, "%s%s", i ? ", " : "", family->label_names[i].text);
+    for (i = 0; i < num_strings && used < size; i++) {
+        int n = snprintf(out + used, size - used, "%s%s", i ? ", " : "", strings[i].text);
         used += n > 0 ? (size_t)n : 0;
     }
 }
@@ -4283,14 +4648,15 @@ static pytheus_err pytheus__label_error(const pytheus__family *family, const cha
         return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: no label \"%.100s\" (has none)",
                             family->name.text, name);
     }
-    pytheus__list_labels(family, names, sizeof names);
+    pytheus__enumerate(family->label_names, family->num_labels, names, sizeof names);
     return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: no label \"%.100s\" (has: %s)",
                         family->name.text, name, names);
 }
 
 /* Why an operation on the view was refused. */
 static pytheus_err pytheus__refusal(pytheus_view view, pytheus_type type) {
-    static const char *const types[] = {"", "counter", "gauge", "histogram", "summary"};
+    static const char *const types[] = {"",         "counter", "gauge",     "info",
+                                        "stateset", "unknown", "histogram", "summary"};
     char names[160];
     pytheus__family *family;
     if (!view.node) {
@@ -4305,7 +4671,7 @@ static pytheus_err pytheus__refusal(pytheus_view view, pytheus_type type) {
         return pytheus_fail(PYTHEUS_ERR_REMOVED, "%.100s: the series was removed",
                             family->name.text);
     }
-    pytheus__list_labels(family, names, sizeof names);
+    pytheus__enumerate(family->label_names, family->num_labels, names, sizeof names);
     return pytheus_fail(PYTHEUS_ERR_UNOBSERVABLE, "%.100s: labels are missing (has: %s)",
                         family->name.text, names);
 }
@@ -4628,6 +4994,9 @@ PYTHEUS__DEFINE_VIEW(counter, PYTHEUS_COUNTER)
 PYTHEUS__DEFINE_VIEW(gauge, PYTHEUS_GAUGE)
 PYTHEUS__DEFINE_VIEW(histogram, PYTHEUS_HISTOGRAM)
 PYTHEUS__DEFINE_VIEW(summary, PYTHEUS_SUMMARY)
+PYTHEUS__DEFINE_VIEW(info, PYTHEUS_INFO)
+PYTHEUS__DEFINE_VIEW(stateset, PYTHEUS_STATESET)
+PYTHEUS__DEFINE_VIEW(unknown, PYTHEUS_UNKNOWN)
 #undef PYTHEUS__DEFINE_VIEW
 
 /* What the site holds for this base, or nothing. A writer makes the sequence odd before its first
@@ -5186,17 +5555,25 @@ typedef struct pytheus__definition {
     const char *defaults[PYTHEUS_MAX_LABELS]; /* by label; NULL: none */
     const double *bounds;
     size_t num_bounds;
+    size_t num_states;
 } pytheus__definition;
 
 static const char *pytheus__desc_name(const pytheus_desc *desc) {
     return desc && desc->name ? desc->name : "";
 }
 
-static size_t pytheus__without_total(const char *name, size_t size) {
-    return pytheus__ends_with(name, size, "_total") ? size - 6 : size;
+/* What the only sample of a metric of this type ends with, in OpenMetrics; "": with nothing. */
+static const char *pytheus__ending(pytheus_type type) {
+    return type == PYTHEUS_COUNTER ? "_total" : type == PYTHEUS_INFO ? "_info" : "";
 }
 
-static pytheus_err pytheus__check_name(const pytheus_desc *desc) {
+/* The size of a metric's name without it. */
+static size_t pytheus__base_size(pytheus_type type, const char *name, size_t size) {
+    const char *ending = pytheus__ending(type);
+    return pytheus__ends_with(name, size, ending) ? size - strlen(ending) : size;
+}
+
+static pytheus_err pytheus__check_name(pytheus_type type, const pytheus_desc *desc) {
     const char *name = pytheus__desc_name(desc);
     size_t size = strlen(name), unit_size = desc && desc->unit ? strlen(desc->unit) : 0;
     if (!pytheus__is_name(name, true)) {
@@ -5206,9 +5583,15 @@ static pytheus_err pytheus__check_name(const pytheus_desc *desc) {
         return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: names that begin with pytheus_ are reserved",
                             name);
     }
-    size = pytheus__without_total(name, size);
+    size = pytheus__base_size(type == PYTHEUS_INFO ? type : PYTHEUS_COUNTER, name, size);
     if (!size) {
-        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before _total", name);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before it", name);
+    }
+    if (type == PYTHEUS_STATESET && (strchr(name, ':') || pytheus__starts_with(name, "__"))) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a stateset's name is a label's too", name);
+    }
+    if (unit_size && (type == PYTHEUS_INFO || type == PYTHEUS_STATESET)) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: what it says has no unit", name);
     }
     if (unit_size && (!pytheus__ends_with(name, size, desc->unit) || size < unit_size + 2 ||
                       name[size - unit_size - 1] != '_')) {
@@ -5230,8 +5613,12 @@ static size_t pytheus__required_place(const pytheus__definition *definition, con
 
 static pytheus_err pytheus__check_label(const pytheus__definition *definition, const char *label) {
     const char *name = definition->desc->name;
-    bool taken = (definition->type == PYTHEUS_HISTOGRAM && strcmp(label, "le") == 0) ||
-                 (definition->type == PYTHEUS_SUMMARY && strcmp(label, "quantile") == 0);
+    pytheus__piece prefix = definition->registry->prefix;
+    bool taken =
+        (definition->type == PYTHEUS_HISTOGRAM && strcmp(label, "le") == 0) ||
+        (definition->type == PYTHEUS_SUMMARY && strcmp(label, "quantile") == 0) ||
+        (definition->type == PYTHEUS_STATESET && strncmp(label, prefix.text, prefix.size) == 0 &&
+         strcmp(label + prefix.size, name) == 0);
     if (!pytheus__is_name(label, false) || pytheus__starts_with(label, "__")) {
         return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: \"%.100s\" is not a valid label name", name,
                             label);
@@ -5311,6 +5698,34 @@ static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     return PYTHEUS_OK;
 }
 
+/* Whether the stateset would have a state of this name among its first n. */
+static bool pytheus__has_state(const pytheus_desc *desc, size_t n, const char *state) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (pytheus__mend_alike(desc->states[i], state)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pytheus_err pytheus__check_states(pytheus__definition *definition) {
+    const pytheus_desc *desc = definition->desc;
+    size_t i;
+    for (i = 0; i < PYTHEUS_MAX_STATES && desc->states[i]; i++) {
+        if (!*desc->states[i] || pytheus__has_state(desc, i, desc->states[i])) {
+            return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: the state \"%.60s\" is %s", desc->name,
+                                desc->states[i], *desc->states[i] ? "there twice" : "none");
+        }
+    }
+    definition->num_states = i;
+    if (!i != (definition->type != PYTHEUS_STATESET)) {
+        return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %s", desc->name,
+                            i ? "only a stateset has states" : "a stateset has states");
+    }
+    return PYTHEUS_OK;
+}
+
 static pytheus_err pytheus__check_sharing(const pytheus__definition *definition) {
     const pytheus_desc *desc = definition->desc;
     if (desc->across != PYTHEUS_SHARED && definition->type != PYTHEUS_GAUGE) {
@@ -5324,9 +5739,10 @@ static pytheus_err pytheus__check_sharing(const pytheus__definition *definition)
 }
 
 static pytheus_err pytheus__check_definition(pytheus__definition *definition) {
-    pytheus_err err = pytheus__check_name(definition->desc);
+    pytheus_err err = pytheus__check_name(definition->type, definition->desc);
     err = err ? err : pytheus__check_labels(definition);
     err = err ? err : pytheus__check_buckets(definition);
+    err = err ? err : pytheus__check_states(definition);
     return err ? err : pytheus__check_sharing(definition);
 }
 
@@ -5349,13 +5765,13 @@ static size_t pytheus__claims(const uint64_t seed[2], pytheus_type type, const c
         {NULL},
         {"", "_total", "_created", NULL, NULL},
         {"", NULL, NULL, NULL, NULL},
+        {"", "_info", NULL, NULL, NULL},
+        {"", NULL, NULL, NULL, NULL},
+        {"", NULL, NULL, NULL, NULL},
         {"", "_bucket", "_sum", "_count", "_created"},
         {"", "_sum", "_count", "_created", NULL},
     };
-    size_t n, size = strlen(name);
-    if (type == PYTHEUS_COUNTER) {
-        size = pytheus__without_total(name, size);
-    }
+    size_t n, size = pytheus__base_size(type, name, strlen(name));
     for (n = 0; n < PYTHEUS__MOST_CLAIMS && suffixes[type][n]; n++) {
         claims[n].base = name;
         claims[n].base_size = size;
@@ -5492,20 +5908,51 @@ static pytheus__piece pytheus__end_piece(pytheus__text *out, size_t start, bool 
     return piece;
 }
 
-/* The lines before the samples; help comes as it was given. */
-static void pytheus__add_header(pytheus__text *out, pytheus__piece name, pytheus_type type,
-                                const char *help) {
-    static const char *const types[] = {"", " counter\n", " gauge\n", " histogram\n", " summary\n"};
-    if (*help) {
-        pytheus__add_string(out, "# HELP ");
-        pytheus__add(out, name.text, name.size);
+/* What stands before the samples of a family; texts come as they were given. */
+typedef struct pytheus__header {
+    pytheus_format format;
+    pytheus__piece name;
+    pytheus_type type;
+    const char *unit;
+    const char *help;
+} pytheus__header;
+
+static void pytheus__add_header_line(pytheus__text *out, const char *keyword, pytheus__piece name) {
+    pytheus__add_string(out, keyword);
+    pytheus__add(out, name.text, name.size);
+}
+
+static void pytheus__add_help(pytheus__text *out, const pytheus__header *header) {
+    if (*header->help) {
+        pytheus__add_header_line(out, "# HELP ", header->name);
         pytheus__add_string(out, " ");
-        pytheus__add_readable(out, help, false);
+        pytheus__add_readable(out, header->help, header->format == PYTHEUS_OPENMETRICS);
         pytheus__add_string(out, "\n");
     }
-    pytheus__add_string(out, "# TYPE ");
-    pytheus__add(out, name.text, name.size);
-    pytheus__add_string(out, types[type]);
+}
+
+static void pytheus__add_header(pytheus__text *out, const pytheus__header *header) {
+    static const char *const types[][8] = {
+        {"", " counter\n", " gauge\n", " gauge\n", " gauge\n", " untyped\n", " histogram\n",
+         " summary\n"},
+        {"", " counter\n", " gauge\n", " info\n", " stateset\n", " unknown\n", " histogram\n",
+         " summary\n"},
+    };
+    bool is_text = header->format == PYTHEUS_TEXT;
+    if (is_text) {
+        pytheus__add_help(out, header);
+    }
+    pytheus__add_header_line(out, "# TYPE ", header->name);
+    pytheus__add_string(out, types[is_text ? 0 : 1][header->type]);
+    if (!is_text && *header->unit) {
+        pytheus__add_header_line(out, "# UNIT ", header->name);
+        pytheus__add_string(out, " ");
+        pytheus__add_string(out, header->unit);
+        pytheus__add_string(out, "\n");
+    }
+    if (!is_text) {
+        pytheus__add_help(out, header);
+    }
 }
 
 static void pytheus__write_label(pytheus__family *family, const pytheus__definition *definition,
@@ -5533,34 +5980,77 @@ static void pytheus__write_label(pytheus__family *family, const pytheus__definit
     }
 }
 
-/* A histogram's lines share the label text, which is left open for le: {a="x" and then ,le="1"} */
+/* Whether lines of a series share the label text, which is left open for what tells them apart:
+   {a="x" and then ,le="1"} */
+static bool pytheus__is_open(pytheus_type type) {
+    return type >= PYTHEUS_HISTOGRAM || type == PYTHEUS_STATESET;
+}
+
+/* OpenMetrics wants to see that a bound is no integer. */
+static void pytheus__add_bound(pytheus__text *out, double bound, pytheus_format format) {
+    char number[PYTHEUS__NUMBER_SIZE];
+    size_t size = (size_t)(pytheus__put_bound(number, bound + 0.0) - number);
+    pytheus__add(out, number, size);
+    if (format == PYTHEUS_OPENMETRICS && pytheus__is_digit(number[size - 1]) &&
+        !memchr(number, '.', size) && !memchr(number, 'e', size)) {
+        pytheus__add_string(out, ".0");
+    }
+}
+
+static void pytheus__write_bucket_ends(pytheus__family *family,
+                                       const pytheus__definition *definition, pytheus__text *out,
+                                       pytheus_format format) {
+    size_t i, n = definition->num_bounds + 1;
+    for (i = 0; i < n; i++) {
+        size_t start = out->size;
+        pytheus__piece piece;
+        pytheus__add_string(out, family->num_labels ? ",le=\"" : "{le=\"");
+        pytheus__add_bound(
+            out, i + 1 < n ? definition->bounds[i] : pytheus__as_double(PYTHEUS__INFINITY_BITS),
+            format);
+        pytheus__add_string(out, "\"} ");
+        piece = pytheus__end_piece(out, start, false);
+        if (out->at) {
+            family->bucket_ends[format == PYTHEUS_OPENMETRICS ? n + i : i] = piece;
+        }
+    }
+}
+
+static void pytheus__write_states(pytheus__family *family, const pytheus__definition *definition,
+                                  pytheus__text *out) {
+    size_t i, start;
+    for (i = 0; i < definition->num_states; i++) {
+        pytheus__piece end, state;
+        start = out->size;
+        pytheus__add_string(out, "=\"");
+        pytheus__add_readable(out, definition->desc->states[i], true);
+        pytheus__add_string(out, "\"} ");
+        end = pytheus__end_piece(out, start, false);
+        start = out->size;
+        pytheus__add_mended(out, definition->desc->states[i]);
+        state = pytheus__end_piece(out, start, true);
+        if (out->at) {
+            family->bucket_ends[i] = end;
+            family->states[i] = state;
+        }
+    }
+}
+
 static void pytheus__write_ends(pytheus__family *family, const pytheus__definition *definition,
                                 pytheus__text *out) {
-    bool labelled = family->num_labels > 0, open = family->type >= PYTHEUS_HISTOGRAM;
-    size_t i, start = out->size;
+    bool labelled = family->num_labels > 0, open = pytheus__is_open(family->type);
+    size_t start = out->size;
     pytheus__add_string(out, labelled ? "\"" : "");
     pytheus__add_string(out, open ? "" : labelled ? "} " : " ");
     family->text_end = pytheus__end_piece(out, start, false);
     start = out->size;
     pytheus__add_string(out, labelled ? "} " : " ");
     family->sum_end = pytheus__end_piece(out, start, false);
-    for (i = 0; family->type == PYTHEUS_HISTOGRAM && i <= definition->num_bounds; i++) {
-        char number[PYTHEUS__NUMBER_SIZE];
-        pytheus__piece piece;
-        start = out->size;
-        pytheus__add_string(out, labelled ? ",le=\"" : "{le=\"");
-        if (i < definition->num_bounds) {
-            char *end = pytheus__put_bound(number, definition->bounds[i] + 0.0);
-            pytheus__add(out, number, (size_t)(end - number));
-        } else {
-            pytheus__add_string(out, "+Inf");
-        }
-        pytheus__add_string(out, "\"} ");
-        piece = pytheus__end_piece(out, start, false);
-        if (out->at) {
-            family->bucket_ends[i] = piece;
-        }
+    if (family->type == PYTHEUS_HISTOGRAM) {
+        pytheus__write_bucket_ends(family, definition, out, PYTHEUS_TEXT);
+        pytheus__write_bucket_ends(family, definition, out, PYTHEUS_OPENMETRICS);
     }
+    pytheus__write_states(family, definition, out);
 }
 
 /* Everything about a family that is text. */
@@ -5576,6 +6066,9 @@ static void pytheus__write_family(pytheus__family *family, const pytheus__defini
     start = out->size;
     pytheus__add_mended(out, definition->desc->help ? definition->desc->help : "");
     family->help = pytheus__end_piece(out, start, true);
+    start = out->size;
+    pytheus__add_string(out, definition->desc->unit ? definition->desc->unit : "");
+    family->unit = pytheus__end_piece(out, start, true);
     for (i = 0; i < definition->num_labels; i++) {
         pytheus__write_label(family, definition, i, out);
     }
@@ -5596,10 +6089,18 @@ static void pytheus__plan_stripes(pytheus__family *family, unsigned asked) {
                                 : pytheus__power_of_two(family->registry->num_processors,
                                                         PYTHEUS__MOST_STRIPES_UNASKED);
     family->spreads_at_once = asked > 1;
-    if (family->store || family->type == PYTHEUS_GAUGE) {
+    if (family->store || pytheus__is_real(family->type)) {
         family->num_stripes = 1;
         family->spreads_at_once = false;
     }
+}
+
+static void pytheus__plan_area(pytheus__family *family) {
+    size_t words = pytheus__cell_area_words(family);
+    if (family->registry->shows_created && !pytheus__is_real(family->type)) {
+        family->created_at = words++;
+    }
+    family->area_words = words;
 }
 
 static void pytheus__family_init(pytheus__family *family, const pytheus__definition *definition) {
@@ -5612,16 +6113,17 @@ static void pytheus__family_init(pytheus__family *family, const pytheus__definit
     family->store = definition->store;
     family->across = definition->desc->across;
     family->expire_seconds = definition->desc->expire_seconds;
-    family->num_cells = definition->type == PYTHEUS_COUNTER     ? 2
-                        : definition->type == PYTHEUS_GAUGE     ? 1
+    family->num_states = definition->num_states;
+    family->num_cells = pytheus__is_real(definition->type)      ? 1
                         : definition->type == PYTHEUS_HISTOGRAM ? definition->num_bounds + 2
                                                                 : 2;
-    family->area_words = pytheus__area_words(family);
+    pytheus__plan_area(family);
     pytheus__plan_stripes(family, definition->desc->stripes);
 }
 
 static size_t pytheus__num_bucket_ends(const pytheus__definition *definition) {
-    return definition->type == PYTHEUS_HISTOGRAM ? definition->num_bounds + 1 : 0;
+    return definition->type == PYTHEUS_HISTOGRAM ? 2 * (definition->num_bounds + 1)
+                                                 : definition->num_states;
 }
 
 /* And +Inf, which pytheus__bucket_of needs. A bound of -0 is 0: they are equal, and le="-0" would
@@ -5642,7 +6144,8 @@ static size_t pytheus__family_layout(pytheus__family *family, char *at,
     size_t bounds = sizeof *family;
     size_t pieces = bounds + (definition->num_bounds + 1) * sizeof(double);
     size_t lists =
-        pieces + (3 * labels + pytheus__num_bucket_ends(definition)) * sizeof(pytheus__piece);
+        pieces + (3 * labels + pytheus__num_bucket_ends(definition) + definition->num_states) *
+                     sizeof(pytheus__piece);
     pytheus__text out = {NULL, 0};
     out.size = lists +
                (labels ? PYTHEUS__LARGEST_SEGMENT + 1 + PYTHEUS__SIZE_CLASSES : 0) * sizeof(void *);
@@ -5653,6 +6156,7 @@ static size_t pytheus__family_layout(pytheus__family *family, char *at,
         family->label_names = family->text_parts + labels;
         family->default_values = family->label_names + labels;
         family->bucket_ends = family->default_values + labels;
+        family->states = family->bucket_ends + pytheus__num_bucket_ends(definition);
         family->free_segments = (pytheus__segment **)(void *)(at + lists);
         family->free_nodes =
             (pytheus__node **)(void *)(family->free_segments + PYTHEUS__LARGEST_SEGMENT + 1);
@@ -5756,22 +6260,11 @@ static pytheus__family *pytheus__family_new(const pytheus__definition *definitio
     return family;
 }
 
-static bool pytheus__mends_to(const char *raw, const char *mended) {
-    while (*raw) {
-        pytheus__piece character = pytheus__next_mended(&raw);
-        if (strncmp(character.text, mended, character.size) != 0) {
-            return false;
-        }
-        mended += character.size;
-    }
-    return !*mended;
-}
-
 static bool pytheus__same_label(const pytheus__family *family,
                                 const pytheus__definition *definition, size_t i) {
     const char *ours = family->default_values[i].text, *theirs = definition->defaults[i];
     return strcmp(family->label_names[i].text, definition->desc->required_labels[i]) == 0 &&
-           !ours == !theirs && (!ours || pytheus__mends_to(theirs, ours));
+           !ours == !theirs && (!ours || pytheus__mend_alike(theirs, ours));
 }
 
 static bool pytheus__same_definition(const pytheus__family *family,
@@ -5779,6 +6272,7 @@ static bool pytheus__same_definition(const pytheus__family *family,
     size_t i;
     if (family->type != definition->type || family->num_labels != definition->num_labels ||
         family->num_bounds != definition->num_bounds ||
+        family->num_states != definition->num_states ||
         strcmp(family->metric, definition->desc->name) != 0) {
         return false;
     }
@@ -5790,6 +6284,11 @@ static bool pytheus__same_definition(const pytheus__family *family,
     for (i = 0; i < family->num_bounds; i++) {
         if (!(family->bounds[i] >= definition->bounds[i] &&
               family->bounds[i] <= definition->bounds[i])) {
+            return false;
+        }
+    }
+    for (i = 0; i < family->num_states; i++) {
+        if (!pytheus__mend_alike(definition->desc->states[i], family->states[i].text)) {
             return false;
         }
     }
@@ -5907,6 +6406,13 @@ static pytheus__store *pytheus__current_store(pytheus_registry *registry) {
     return store;
 }
 
+PYTHEUS_API void pytheus_show_created(pytheus_registry *registry, bool shown) {
+    registry = pytheus__registry_or_default(registry);
+    pytheus__acquire(&registry->lock);
+    registry->shows_created = shown;
+    pytheus__release(&registry->lock);
+}
+
 /* -- errors of which no family can remember that they were told: refused definitions, pages -- */
 
 enum { PYTHEUS__MOST_TOLD = 1000 };
@@ -5991,6 +6497,9 @@ PYTHEUS__DEFINE_NEW(counter, PYTHEUS_COUNTER)
 PYTHEUS__DEFINE_NEW(gauge, PYTHEUS_GAUGE)
 PYTHEUS__DEFINE_NEW(histogram, PYTHEUS_HISTOGRAM)
 PYTHEUS__DEFINE_NEW(summary, PYTHEUS_SUMMARY)
+PYTHEUS__DEFINE_NEW(info, PYTHEUS_INFO)
+PYTHEUS__DEFINE_NEW(stateset, PYTHEUS_STATESET)
+PYTHEUS__DEFINE_NEW(unknown, PYTHEUS_UNKNOWN)
 #undef PYTHEUS__DEFINE_NEW
 
 /* -- registries of one's own -- */
@@ -7461,11 +7970,19 @@ static inline size_t pytheus__bucket_of(const double *bounds, size_t n, double v
 
 /* -- operations on words of a backend -- */
 
+/* Which states are on in a stateset of this value: a bit for each. A backend may have anything. */
+static uint64_t pytheus__states_in(double value) {
+    const double most = 4294967295.0;
+    return value >= 0 && value <= most ? (uint64_t)value : 0;
+}
+
 typedef enum pytheus__operation {
     PYTHEUS__INCREASE,
     PYTHEUS__DECREASE,
     PYTHEUS__SET,
-    PYTHEUS__OBSERVE
+    PYTHEUS__OBSERVE,
+    PYTHEUS__TURN_ON, /* what is at this place in a sum of powers of two */
+    PYTHEUS__TURN_OFF
 } pytheus__operation;
 
 /* Which set of words this thread adds to. */
@@ -7494,6 +8011,24 @@ static uint64_t pytheus__updated_sum(uint64_t old, double v) {
 static uint64_t pytheus__updated_value(uint64_t old, double v) {
     (void)old;
     return pytheus__as_bits(v);
+}
+
+static uint64_t pytheus__updated_on(uint64_t old, double v) {
+    uint64_t states = pytheus__states_in(pytheus__as_double(old)) | (uint64_t)v;
+    return pytheus__as_bits((double)states);
+}
+
+static uint64_t pytheus__updated_off(uint64_t old, double v) {
+    uint64_t states = pytheus__states_in(pytheus__as_double(old)) & ~(uint64_t)v;
+    return pytheus__as_bits((double)states);
+}
+
+/* Of a series that is one double. */
+static pytheus__update pytheus__update_of(pytheus__operation operation) {
+    return operation == PYTHEUS__SET        ? pytheus__updated_value
+           : operation == PYTHEUS__TURN_ON  ? pytheus__updated_on
+           : operation == PYTHEUS__TURN_OFF ? pytheus__updated_off
+                                            : pytheus__updated_sum;
 }
 
 static uint64_t pytheus__updated_to_zero(uint64_t old, double v) {
@@ -7605,10 +8140,9 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
                    : pytheus__update_word(view, &words, stripe + PYTHEUS__SUM_REAL,
                                           pytheus__updated_sum, v);
     }
-    if (family->type == PYTHEUS_GAUGE) {
+    if (pytheus__is_real(family->type)) {
         return pytheus__update_word(view, &words, PYTHEUS__GAUGE_REAL,
-                                    operation == PYTHEUS__SET ? pytheus__updated_value
-                                                              : pytheus__updated_sum,
+                                    pytheus__update_of(operation),
                                     operation == PYTHEUS__DECREASE ? -v : v);
     }
     if (operation == PYTHEUS__SET) {
@@ -7651,6 +8185,14 @@ static int pytheus__call_observe(const pytheus__family *family, void *const *cel
     return err;
 }
 
+static int pytheus__call_turn(const pytheus_backend *backend, void *cell, pytheus__update update,
+                              double v) {
+    double value = 0;
+    int err = backend->get(backend->user, cell, &value);
+    value = pytheus__as_double(update(pytheus__as_bits(value), v));
+    return err ? err : backend->set(backend->user, cell, value);
+}
+
 static int pytheus__call_operation(const pytheus__family *family, void *const *cells,
                                    pytheus__operation operation, double v) {
     const pytheus_backend *backend = &family->store->backend;
@@ -7661,6 +8203,9 @@ static int pytheus__call_operation(const pytheus__family *family, void *const *c
         return pytheus__call_decrease(backend, cells[0], v);
     case PYTHEUS__SET:
         return backend->set(backend->user, cells[0], v);
+    case PYTHEUS__TURN_ON:
+    case PYTHEUS__TURN_OFF:
+        return pytheus__call_turn(backend, cells[0], pytheus__update_of(operation), v);
     case PYTHEUS__OBSERVE:
     default:
         return pytheus__call_observe(family, cells, v);
@@ -7823,6 +8368,71 @@ PYTHEUS_API pytheus_err pytheus_gauge_set_to_current_time(pytheus_gauge gauge) {
     return pytheus_gauge_set(gauge, now);
 }
 
+/* -- unknowns, statesets -- */
+
+PYTHEUS_API pytheus_err pytheus_unknown_set(pytheus_unknown unknown, double v) {
+    if (!pytheus__is_ready(unknown.view, PYTHEUS_UNKNOWN)) {
+        return pytheus__change_elsewhere(unknown.view, PYTHEUS_UNKNOWN, PYTHEUS__SET, v);
+    }
+    return pytheus__set_real(unknown.view, PYTHEUS__GAUGE_REAL, v);
+}
+
+static pytheus_err pytheus__update_real(pytheus_view view, pytheus__update update, double v) {
+    pytheus__word *word = &pytheus__cells(view.node)[PYTHEUS__GAUGE_REAL];
+    uint64_t mask = pytheus__mask(view.generation), old = PYTHEUS__LOAD_ACQUIRE(word);
+    do {
+        if (!pytheus__is_still(view)) {
+            return pytheus__refuse(view, pytheus__type_of(view));
+        }
+    } while (!PYTHEUS__REPLACE(word, &old, update(old ^ mask, v) ^ mask));
+    return PYTHEUS_OK;
+}
+
+/* Which state this is; num_states: none. */
+static size_t pytheus__state_named(const pytheus__family *family, const char *state) {
+    size_t i = 0;
+    while (state && i < family->num_states && !pytheus__mend_alike(state, family->states[i].text)) {
+        i++;
+    }
+    return state ? i : family->num_states;
+}
+
+static pytheus_err pytheus__no_state(pytheus__family *family, const char *state) {
+    char states[100];
+    pytheus__enumerate(family->states, family->num_states, states, sizeof states);
+    return pytheus__tell(family,
+                         pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: no state \"%.60s\" (has: %s)",
+                                      family->name.text, state ? state : "", states));
+}
+
+static pytheus_err pytheus__turn(pytheus_view view, pytheus__operation operation,
+                                 const char *state) {
+    pytheus__family *family;
+    double place;
+    size_t i;
+    if (!view.node || pytheus__type_of(view) != PYTHEUS_STATESET) {
+        return pytheus__refuse(view, PYTHEUS_STATESET);
+    }
+    family = view.node->family;
+    i = pytheus__state_named(family, state);
+    if (i == family->num_states) {
+        return pytheus__no_state(family, state);
+    }
+    place = (double)((uint64_t)1 << i);
+    return pytheus__is_ready(view, PYTHEUS_STATESET)
+               ? pytheus__update_real(view, pytheus__update_of(operation), place)
+               : pytheus__change_elsewhere(view, PYTHEUS_STATESET, operation, place);
+}
+
+PYTHEUS_API pytheus_err pytheus_stateset_set(pytheus_stateset stateset, const char *state,
+                                             bool on) {
+    return pytheus__turn(stateset.view, on ? PYTHEUS__TURN_ON : PYTHEUS__TURN_OFF, state);
+}
+
+PYTHEUS_API pytheus_err pytheus_stateset_switch(pytheus_stateset stateset, const char *state) {
+    return pytheus__turn(stateset.view, PYTHEUS__SET, state);
+}
+
 /* -- histograms and summaries -- */
 
 PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
@@ -7851,6 +8461,123 @@ PYTHEUS_API pytheus_err pytheus_summary_observe(pytheus_summary summary, double 
     return pytheus__observe(summary.view, PYTHEUS_SUMMARY, v);
 }
 
+/* -- exemplars -- */
+
+/* The labels of an exemplar as they are put together. */
+typedef struct pytheus__exemplar_text {
+    char bytes[PYTHEUS__EXEMPLAR_WORDS * 8];
+    size_t size;
+    size_t num_characters;
+} pytheus__exemplar_text;
+
+/* Adds a string, mended, with its NUL; false: too long. */
+static bool pytheus__exemplar_add(pytheus__exemplar_text *text, const char *string) {
+    while (*string) {
+        pytheus__piece character = pytheus__next_mended(&string);
+        if (++text->num_characters > PYTHEUS__EXEMPLAR_CHARACTERS) {
+            return false;
+        }
+        memcpy(text->bytes + text->size, character.text, character.size);
+        text->size += character.size;
+    }
+    text->bytes[text->size++] = '\0';
+    return true;
+}
+
+static pytheus_err pytheus__refuse_exemplar(pytheus_view view, const char *what,
+                                            const char *label) {
+    pytheus__family *family = view.node->family;
+    return pytheus__tell(family,
+                         pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: an exemplar's label %s%.60s",
+                                      family->name.text, what, label));
+}
+
+static pytheus_err pytheus__exemplar_pack(pytheus_view view, const char *const *pairs,
+                                          size_t num_strings, pytheus__exemplar_text *text) {
+    size_t i, earlier;
+    text->size = text->num_characters = 0;
+    if (num_strings % 2 || num_strings > 2 * PYTHEUS_MAX_LABELS || (num_strings && !pairs)) {
+        return pytheus__refuse_exemplar(view, "strings come in name, value pairs, 16 at most", "");
+    }
+    for (i = 0; i < num_strings; i += 2) {
+        const char *name = pairs[i];
+        if (!name || !pairs[i + 1] || !pytheus__is_name(name, false) ||
+            pytheus__starts_with(name, "__")) {
+            return pytheus__refuse_exemplar(view, "is not valid: ", name ? name : "NULL");
+        }
+        for (earlier = 0; earlier < i; earlier += 2) {
+            if (strcmp(pairs[earlier], name) == 0) {
+                return pytheus__refuse_exemplar(view, "is there twice: ", name);
+            }
+        }
+        if (!pytheus__exemplar_add(text, name) || !pytheus__exemplar_add(text, pairs[i + 1])) {
+            return pytheus__refuse_exemplar(view, "strings are longer than 128 characters", "");
+        }
+    }
+    return PYTHEUS_OK;
+}
+
+/* NULL: no memory, or the series was removed meanwhile. */
+static pytheus__exemplar *pytheus__exemplar_make(pytheus_view view, size_t bucket) {
+    pytheus_registry *registry = view.node->family->registry;
+    pytheus__exemplar *exemplar = NULL;
+    pytheus__acquire(&registry->lock);
+    if (pytheus__is_alive(view)) {
+        exemplar = pytheus__exemplar_at(view.node, bucket);
+        exemplar = exemplar ? exemplar : pytheus__exemplar_new(view.node, bucket);
+    }
+    pytheus__release(&registry->lock);
+    return exemplar;
+}
+
+/* Keeps an example of what was counted. */
+static pytheus_err pytheus__exemplify(pytheus_view view, size_t bucket, double v,
+                                      const char *const *pairs, size_t num_strings) {
+    pytheus__family *family = view.node->family;
+    int saved_errno = errno;
+    pytheus__exemplar_text text;
+    pytheus__exemplar draft, *exemplar;
+    pytheus_err err = pytheus__exemplar_pack(view, pairs, num_strings, &text);
+    if (err) {
+        return err;
+    }
+    exemplar = pytheus__exemplar_at(view.node, bucket);
+    exemplar = exemplar ? exemplar : pytheus__exemplar_make(view, bucket);
+    if (!exemplar) {
+        err = pytheus__is_alive(view) ? pytheus__out_of_memory(family->name.text)
+                                      : pytheus__refusal(view, family->type);
+        errno = saved_errno;
+        return pytheus__tell(family, err);
+    }
+    draft.generation = view.generation;
+    draft.value = pytheus__as_bits(v);
+    draft.time = pytheus__as_bits(pytheus__wall_clock());
+    draft.size = text.size;
+    memcpy(draft.text, text.bytes, text.size);
+    pytheus__exemplar_write(exemplar, &draft);
+    errno = saved_errno;
+    return PYTHEUS_OK;
+}
+
+PYTHEUS_API pytheus_err pytheus_counter_add_with(pytheus_counter counter, double v,
+                                                 const char *const *pairs, size_t num_strings) {
+    pytheus_err err = pytheus_counter_add(counter, v);
+    return err ? err : pytheus__exemplify(counter.view, 0, v, pairs, num_strings);
+}
+
+PYTHEUS_API pytheus_err pytheus_histogram_observe_with(pytheus_histogram histogram, double v,
+                                                       const char *const *pairs,
+                                                       size_t num_strings) {
+    pytheus_err err = pytheus_histogram_observe(histogram, v);
+    if (err) {
+        return err;
+    }
+    const pytheus__family *family = histogram.view.node->family;
+    return pytheus__exemplify(histogram.view,
+                              pytheus__bucket_of(family->bounds, family->num_bounds, v), v, pairs,
+                              num_strings);
+}
+
 /* -- reading -- */
 
 /* The first n cells of one life in memory, without their mask; false: it has ended. */
@@ -7868,11 +8595,12 @@ PYTHEUS__HOT bool pytheus__read_cells(pytheus_view view, uint64_t *values, size_
     return pytheus__is_alive(view);
 }
 
-/* A counter's or gauge's value, or a sum. */
+/* What one number says of a series: its value, or its sum. */
 static double pytheus__value_of(pytheus_type type, const uint64_t *values) {
     return type == PYTHEUS_COUNTER ? (double)values[PYTHEUS__COUNTER_WHOLE] +
                                          pytheus__as_double(values[PYTHEUS__COUNTER_REAL])
-                                   : pytheus__as_double(values[0]);
+           : type == PYTHEUS_INFO ? 1
+                                  : pytheus__as_double(values[0]);
 }
 
 /* Puts a backend's value in the place and form that it has in a node. */
@@ -7884,7 +8612,8 @@ static pytheus_err pytheus__accept_value(const pytheus__family *family, double v
         values[PYTHEUS__COUNTER_WHOLE] = 0;
         i = PYTHEUS__COUNTER_REAL;
     }
-    if (family->type == PYTHEUS_GAUGE || (family->type > PYTHEUS_GAUGE && i == PYTHEUS__SUM_REAL) ||
+    if (pytheus__is_real(family->type) ||
+        (family->type >= PYTHEUS_HISTOGRAM && i == PYTHEUS__SUM_REAL) ||
         (family->type == PYTHEUS_COUNTER && pytheus__is_total(v))) {
         values[i] = pytheus__as_bits(v);
         return PYTHEUS_OK;
@@ -7966,6 +8695,9 @@ PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value) {
     pytheus_err err;
     if (!view.node || !(view.generation & PYTHEUS__COMPLETE) || !pytheus__is_alive(view)) {
         return pytheus__refuse(view, type);
+    }
+    if (type == PYTHEUS_STATESET) {
+        return pytheus__refuse(view, PYTHEUS_GAUGE);
     }
     function = pytheus__copy_function(view);
     if (function.call) {
@@ -8199,6 +8931,9 @@ typedef struct pytheus__generated {
    the buffer; the sink runs without it. */
 typedef struct pytheus__writer {
     pytheus_registry *registry;
+    pytheus_format format;
+    const char *const *wanted; /* names of metrics or samples; NULL: all */
+    size_t num_wanted;
     const pytheus_sink *sink;
     pytheus_err err; /* once set, nothing more is written */
     bool is_told;    /* to the logger */
@@ -8206,14 +8941,18 @@ typedef struct pytheus__writer {
     size_t used;
     uint64_t last_entry; /* when the page was begun, and the serial of the youngest node: what is */
     uint64_t youngest;   /* made later is not on it, or a series made again would be there twice */
-    pytheus__piece name; /* of the metric that is being written, as exposed here */
-    uint64_t *values;    /* of one series */
+    pytheus__piece name; /* of the samples of the metric that is being written, here */
+    pytheus__piece family_name;    /* and its own */
+    pytheus_view series;           /* that is being written, */
+    pytheus__exemplar **exemplars; /* its exemplars, where the format has them; or NULL, */
+    double created;                /* and when it began */
+    uint64_t *values;
     size_t num_values;
     char *long_text; /* label text of one series, when its lines do not fit in the buffer */
     size_t long_text_size;
     char *draft; /* one line or text that does not */
     size_t draft_size;
-    char *name_text; /* of a metric with another prefix at home */
+    char *name_text; /* of a metric that is called otherwise in its own registry */
     size_t name_text_size;
     pytheus__function function;   /* of that series; call is NULL: its values are there */
     pytheus__snapshot *snapshots; /* in the order of the entries */
@@ -8352,29 +9091,125 @@ PYTHEUS__HOT char *pytheus__begin_line(const pytheus__writer *writer, char *out,
     return pytheus__append_piece(out, end);
 }
 
+/* Seconds, without an exponent. */
+static char *pytheus__append_time(char *out, double seconds) {
+    uint64_t ms = seconds > 0 && seconds < 1e15 ? (uint64_t)(seconds * 1000 + 0.5) : 0;
+    size_t place;
+    out = pytheus__put_integer(out, ms / 1000);
+    *out++ = '.';
+    for (place = 100; place; place /= 10) {
+        *out++ = (char)('0' + ms / place % 10);
+    }
+    return out;
+}
+
+/* More than pytheus__append_exemplar needs: escapes can make each byte two. */
+enum { PYTHEUS__EXEMPLAR_ROOM = 2 * PYTHEUS__EXEMPLAR_WORDS * 8 + 8 * PYTHEUS_MAX_LABELS + 100 };
+
+/* A blank, # {trace_id="abc"} 0.5 1700000000.123 */
+static char *pytheus__append_exemplar(char *out, const pytheus__exemplar *exemplar) {
+    const char *at = (const char *)exemplar->text, *end = at + exemplar->size;
+    pytheus__text text;
+    text.at = out;
+    text.size = 0;
+    pytheus__add_string(&text, " # {");
+    while (at < end) {
+        pytheus__add_string(&text, at == (const char *)exemplar->text ? "" : "\",");
+        pytheus__add_string(&text, at);
+        pytheus__add_string(&text, "=\"");
+        at += strlen(at) + 1;
+        pytheus__add_escaped(&text, at, strlen(at), true);
+        at += strlen(at) + 1;
+    }
+    pytheus__add_string(&text, exemplar->size ? "\"} " : "} ");
+    out = pytheus__put_double(out + text.size, pytheus__as_double(exemplar->value));
+    *out++ = ' ';
+    return pytheus__append_time(out, pytheus__as_double(exemplar->time));
+}
+
+static bool pytheus__find_exemplar(const pytheus__writer *writer, size_t bucket,
+                                   pytheus__exemplar *copy) {
+    pytheus__exemplar *exemplar =
+        writer->exemplars ? PYTHEUS__LOAD_ACQUIRE(&writer->exemplars[bucket]) : NULL;
+    return exemplar && pytheus__exemplar_read(exemplar, writer->series.generation, copy);
+}
+
 PYTHEUS__HOT void pytheus__end_number(pytheus__writer *writer, const char *draft, char *end) {
     *end++ = '\n';
     pytheus__put_draft(writer, draft, (size_t)(end - draft));
 }
 
+/* With the exemplar of that bucket. */
+static void pytheus__end_count(pytheus__writer *writer, const char *draft, char *end,
+                               size_t bucket) {
+    pytheus__exemplar exemplar;
+    if (pytheus__find_exemplar(writer, bucket, &exemplar)) {
+        end = pytheus__append_exemplar(end, &exemplar);
+    }
+    pytheus__end_number(writer, draft, end);
+}
+
+/* The most that a line of the series takes. */
+PYTHEUS__HOT size_t pytheus__line_size(const pytheus__writer *writer, size_t text_size) {
+    return writer->name.size + text_size + PYTHEUS__REST_OF_LINE +
+           (writer->exemplars ? PYTHEUS__EXEMPLAR_ROOM : 0);
+}
+
 static void pytheus__put_count_line(pytheus__writer *writer,
                                     const char suffix[PYTHEUS__WORD_BEHIND], size_t suffix_size,
                                     pytheus__piece labels, pytheus__piece end, uint64_t n) {
-    char *draft = pytheus__draft(writer, writer->name.size + labels.size + PYTHEUS__REST_OF_LINE);
+    char *draft = pytheus__draft(writer, pytheus__line_size(writer, labels.size));
     if (draft) {
         char *out = pytheus__begin_line(writer, draft, suffix, suffix_size, labels, end);
         pytheus__end_number(writer, draft, pytheus__append_count(out, n));
     }
 }
 
+/* The line of a bucket. */
+static void pytheus__put_bucket(pytheus__writer *writer, const pytheus__family *family,
+                                pytheus__piece labels, size_t bucket, uint64_t n) {
+    bool is_text = writer->format == PYTHEUS_TEXT;
+    pytheus__piece end = family->bucket_ends[bucket + (is_text ? 0 : family->num_bounds + 1)];
+    char *draft = pytheus__draft(writer, pytheus__line_size(writer, labels.size));
+    if (draft) {
+        char *out = pytheus__begin_line(writer, draft, pytheus__bucket_suffix, 7, labels, end);
+        pytheus__end_count(writer, draft, pytheus__append_count(out, n), bucket);
+    }
+}
+
 static void pytheus__put_real_line(pytheus__writer *writer, const char suffix[PYTHEUS__WORD_BEHIND],
                                    size_t suffix_size, pytheus__piece labels, pytheus__piece end,
                                    double v) {
-    char *draft = pytheus__draft(writer, writer->name.size + labels.size + PYTHEUS__REST_OF_LINE);
+    char *draft = pytheus__draft(writer, pytheus__line_size(writer, labels.size));
     if (draft) {
         char *out = pytheus__begin_line(writer, draft, suffix, suffix_size, labels, end);
         pytheus__end_number(writer, draft, pytheus__put_double(out, v));
     }
+}
+
+/* When the series began, where its metric tells. */
+static void pytheus__put_created(pytheus__writer *writer, const pytheus__family *family,
+                                 pytheus__piece labels, pytheus__piece end) {
+    static const char suffix[2 * PYTHEUS__WORD_BEHIND] = "_created";
+    char *draft, *out;
+    if (writer->format == PYTHEUS_TEXT || !family->created_at) {
+        return;
+    }
+    draft = pytheus__draft(writer, pytheus__line_size(writer, labels.size));
+    if (draft) {
+        out = pytheus__append_piece(draft, writer->family_name);
+        out = pytheus__append(out, suffix, 8);
+        out = pytheus__append_piece(out, labels);
+        out = pytheus__append_piece(out, end);
+        pytheus__end_number(writer, draft, pytheus__append_time(out, writer->created));
+    }
+}
+
+/* Whether the sum can be on the page: OpenMetrics has none that may fall, or is not a number. */
+static bool pytheus__shows_sum(const pytheus__writer *writer, const pytheus__family *family,
+                               double sum) {
+    return writer->format == PYTHEUS_TEXT ||
+           (sum >= 0 && (!family->num_bounds || family->bounds[0] >= 0));
 }
 
 /* _count is summed from the buckets, never kept apart: it must equal le="+Inf" even when an
@@ -8382,45 +9217,117 @@ static void pytheus__put_real_line(pytheus__writer *writer, const char suffix[PY
 static void pytheus__put_distribution(pytheus__writer *writer, const pytheus__family *family,
                                       pytheus__piece labels, const uint64_t *values) {
     const uint64_t *buckets = values + PYTHEUS__FIRST_BUCKET;
+    double sum = pytheus__as_double(values[PYTHEUS__SUM_REAL]);
+    bool shows_sum = pytheus__shows_sum(writer, family, sum);
     uint64_t count = 0;
     size_t i;
     for (i = 0; i <= family->num_bounds; i++) {
         count += buckets[i];
         if (family->type == PYTHEUS_HISTOGRAM) {
-            pytheus__put_count_line(writer, pytheus__bucket_suffix, 7, labels,
-                                    family->bucket_ends[i], count);
+            pytheus__put_bucket(writer, family, labels, i, count);
         }
     }
-    pytheus__put_real_line(writer, pytheus__sum_suffix, 4, labels, family->sum_end,
-                           pytheus__as_double(values[PYTHEUS__SUM_REAL]));
-    pytheus__put_count_line(writer, pytheus__count_suffix, 6, labels, family->sum_end, count);
+    if (shows_sum) {
+        pytheus__put_real_line(writer, pytheus__sum_suffix, 4, labels, family->sum_end, sum);
+    }
+    if (shows_sum || family->type == PYTHEUS_SUMMARY) { /* a histogram has both or none */
+        pytheus__put_count_line(writer, pytheus__count_suffix, 6, labels, family->sum_end, count);
+    }
+    pytheus__put_created(writer, family, labels, family->sum_end);
+}
+
+static void pytheus__put_counter(pytheus__writer *writer, const pytheus__family *family,
+                                 pytheus__piece labels, const uint64_t *values) {
+    const pytheus__piece nothing = {NULL, 0};
+    char *draft = pytheus__draft(writer, pytheus__line_size(writer, labels.size));
+    if (draft) {
+        char *out = pytheus__begin_line(writer, draft, NULL, 0, labels, nothing);
+        out = values[PYTHEUS__COUNTER_REAL] == 0 /* the bits of 0.0: a whole number so far */
+                  ? pytheus__append_count(out, values[PYTHEUS__COUNTER_WHOLE])
+                  : pytheus__put_double(out, pytheus__value_of(PYTHEUS_COUNTER, values));
+        pytheus__end_count(writer, draft, out, 0);
+    }
+    pytheus__put_created(writer, family, labels, nothing);
+}
+
+/* The most that the line of a state takes. */
+static size_t pytheus__state_size(const pytheus__writer *writer, pytheus__piece labels,
+                                  pytheus__piece end) {
+    return 2 * writer->name.size + labels.size + end.size + PYTHEUS__REST_OF_LINE;
+}
+
+/* A line for each state, with the metric's name as the label. */
+static void pytheus__put_states(pytheus__writer *writer, const pytheus__family *family,
+                                pytheus__piece labels, const uint64_t *values) {
+    static const char open[PYTHEUS__WORD_BEHIND] = "{", more[PYTHEUS__WORD_BEHIND] = ",";
+    uint64_t states = pytheus__states_in(pytheus__as_double(values[PYTHEUS__GAUGE_REAL]));
+    size_t i;
+    for (i = 0; i < family->num_states; i++) {
+        pytheus__piece end = family->bucket_ends[i];
+        char *draft = pytheus__draft(writer, pytheus__state_size(writer, labels, end)), *out;
+        if (draft) {
+            out = pytheus__append_piece(draft, writer->name);
+            out = pytheus__append_piece(out, labels);
+            out = pytheus__append(out, labels.size ? more : open, 1);
+            out = pytheus__append_piece(out, writer->name);
+            out = pytheus__append_piece(out, end);
+            *out++ = (char)('0' + (states >> i & 1));
+            pytheus__end_number(writer, draft, out);
+        }
+    }
 }
 
 PYTHEUS__HOT void pytheus__put_series(pytheus__writer *writer, const pytheus__family *family,
                                       pytheus__piece labels, const uint64_t *values) {
     const pytheus__piece nothing = {NULL, 0};
-    if (family->type == PYTHEUS_HISTOGRAM || family->type == PYTHEUS_SUMMARY) {
+    if (family->type >= PYTHEUS_HISTOGRAM) {
         pytheus__put_distribution(writer, family, labels, values);
-    } else if (family->type == PYTHEUS_COUNTER &&
-               values[PYTHEUS__COUNTER_REAL] == 0) { /* the bits of 0.0: a whole number so far */
-        pytheus__put_count_line(writer, NULL, 0, labels, nothing, values[PYTHEUS__COUNTER_WHOLE]);
+    } else if (family->type == PYTHEUS_COUNTER) {
+        pytheus__put_counter(writer, family, labels, values);
+    } else if (family->type == PYTHEUS_STATESET) {
+        pytheus__put_states(writer, family, labels, values);
     } else {
         pytheus__put_real_line(writer, NULL, 0, labels, nothing,
                                pytheus__value_of(family->type, values));
     }
 }
 
-/* The most that the lines of a series with label text of this size take; and what no text does,
-   where that is more than a chunk. */
-PYTHEUS__HOT size_t pytheus__lines_size(const pytheus__family *family, pytheus__piece name,
-                                        size_t text_size) {
-    size_t line = name.size + text_size + PYTHEUS__REST_OF_LINE;
+static size_t pytheus__states_size(const pytheus__writer *writer, const pytheus__family *family,
+                                   size_t text_size) {
+    pytheus__piece labels = {NULL, 0};
+    size_t i, size = 0;
+    labels.size = text_size;
+    for (i = 0; i < family->num_states; i++) {
+        size += pytheus__state_size(writer, labels, family->bucket_ends[i]);
+    }
+    return size;
+}
+
+/* The most that the lines of the series take; and what no text does, where that is more than a
+   chunk. */
+PYTHEUS__HOT size_t pytheus__lines_size(const pytheus__writer *writer,
+                                        const pytheus__family *family, size_t text_size) {
+    size_t line = pytheus__line_size(writer, text_size);
+    if (family->type == PYTHEUS_STATESET) {
+        return pytheus__states_size(writer, family, text_size);
+    }
     if (family->type < PYTHEUS_HISTOGRAM) {
-        return line;
+        return 2 * line;
     }
     return line <= PYTHEUS__CHUNK_SIZE && family->num_bounds <= PYTHEUS__CHUNK_SIZE
-               ? line * (family->num_bounds + 3)
+               ? line * (family->num_bounds + 4)
                : SIZE_MAX;
+}
+
+/* The series that is written next. Under the lock, or entered. */
+PYTHEUS__HOT void pytheus__turn_to(pytheus__writer *writer, pytheus__node *node) {
+    const pytheus__family *family = node->family;
+    size_t created_at = family->created_at;
+    writer->exemplars = writer->format == PYTHEUS_OPENMETRICS ? pytheus__exemplars_of(node) : NULL;
+    writer->series = pytheus__make_view(node, PYTHEUS__LOAD(&node->generation));
+    if (created_at) {
+        writer->created = pytheus__as_double(PYTHEUS__LOAD(&pytheus__cells(node)[created_at]));
+    }
 }
 
 PYTHEUS__HOT pytheus__piece pytheus__labels_of(pytheus__node *node) {
@@ -8487,7 +9394,9 @@ PYTHEUS__HOT bool pytheus__render_whole(pytheus__writer *writer, pytheus__family
     char *out = writer->buffer + writer->used;
     uint64_t whole, real;
     if (family->type != PYTHEUS_COUNTER || family->store || family->num_functions ||
-        PYTHEUS__LOAD(&node->stripes) || size > PYTHEUS__CHUNK_SIZE - writer->used) {
+        PYTHEUS__LOAD(&node->stripes) || size > PYTHEUS__CHUNK_SIZE - writer->used ||
+        (writer->format == PYTHEUS_OPENMETRICS &&
+         (family->created_at || pytheus__exemplars_of(node)))) {
         return false;
     }
     whole = PYTHEUS__LOAD(&pytheus__cells(node)[PYTHEUS__COUNTER_WHOLE]) ^ mask;
@@ -8508,8 +9417,11 @@ PYTHEUS__HOT bool pytheus__render_whole(pytheus__writer *writer, pytheus__family
 static enum pytheus__batch_end pytheus__render_node(pytheus__writer *writer, pytheus__node *node) {
     const pytheus__family *family = node->family;
     const pytheus__function *function = pytheus__function_of(family, node->link.serial);
-    size_t size = pytheus__lines_size(family, writer->name, node->text_size);
-    bool apart = function || size > PYTHEUS__CHUNK_SIZE;
+    size_t size;
+    bool apart;
+    pytheus__turn_to(writer, node);
+    size = pytheus__lines_size(writer, family, node->text_size);
+    apart = function || size > PYTHEUS__CHUNK_SIZE;
     if (!apart && size > PYTHEUS__CHUNK_SIZE - writer->used) {
         return PYTHEUS__NO_ROOM;
     }
@@ -8620,17 +9532,83 @@ static void pytheus__write_nodes(pytheus__writer *writer, pytheus__family *famil
     }
 }
 
-static void pytheus__put_header(pytheus__writer *writer, pytheus_type type, const char *help) {
+static void pytheus__put_header(pytheus__writer *writer, const pytheus__header *header) {
     pytheus__text out = {NULL, 0};
-    size_t size;
-    pytheus__add_header(&out, writer->name, type, help);
-    size = out.size;
+    pytheus__add_header(&out, header);
+    size_t size = out.size;
     out.at = pytheus__draft(writer, size);
     out.size = 0;
     if (out.at) {
-        pytheus__add_header(&out, writer->name, type, help);
+        pytheus__add_header(&out, header);
         pytheus__put_draft(writer, out.at, size);
     }
+}
+
+static pytheus__header pytheus__make_header(const pytheus__writer *writer, pytheus_type type,
+                                            const char *unit, const char *help) {
+    pytheus__header header;
+    header.format = writer->format;
+    header.name = writer->family_name;
+    header.type = type;
+    header.unit = unit;
+    header.help = help;
+    return header;
+}
+
+static void pytheus__put_header_of(pytheus__writer *writer, const pytheus__family *family) {
+    pytheus__header header =
+        pytheus__make_header(writer, family->type, family->unit.text, family->help.text);
+    pytheus__put_header(writer, &header);
+}
+
+/* Names in this page's registry and format. OpenMetrics leaves _total and _info to the samples;
+   these have _info in both. */
+static bool pytheus__set_name(pytheus__writer *writer, pytheus_type type, const char *metric) {
+    pytheus__piece prefix = writer->registry->prefix;
+    const char *ending = pytheus__ending(type);
+    size_t metric_size = strlen(metric), base = pytheus__base_size(type, metric, metric_size);
+    size_t ending_size = base == metric_size ? strlen(ending) : 0, size;
+    if (writer->format == PYTHEUS_TEXT && type == PYTHEUS_COUNTER) {
+        ending_size = 0;
+    }
+    size = prefix.size + metric_size + ending_size;
+    if (!pytheus__reserve_text(writer, &writer->name_text, &writer->name_text_size,
+                               size + PYTHEUS__WORD_BEHIND)) {
+        return false;
+    }
+    memcpy(writer->name_text, prefix.text, prefix.size);
+    memcpy(writer->name_text + prefix.size, metric, metric_size);
+    memcpy(writer->name_text + prefix.size + metric_size, ending, ending_size);
+    writer->name_text[size] = '\0';
+    writer->name.text = writer->family_name.text = writer->name_text;
+    writer->name.size = size;
+    writer->family_name.size = writer->format == PYTHEUS_TEXT ? size : prefix.size + base;
+    return true;
+}
+
+/* Whether who asked for some names wants this metric. */
+static bool pytheus__is_wanted(const pytheus__writer *writer, pytheus_type type,
+                               const char *metric) {
+    pytheus__piece prefix = writer->registry->prefix;
+    pytheus__claim claims[PYTHEUS__MOST_CLAIMS], name;
+    size_t i, k, n;
+    if (!writer->wanted) {
+        return true;
+    }
+    n = pytheus__claims(writer->registry->seed, type, metric, claims);
+    for (i = 0; i < writer->num_wanted; i++) {
+        if (strncmp(writer->wanted[i], prefix.text ? prefix.text : "", prefix.size) == 0) {
+            name.base = writer->wanted[i] + prefix.size;
+            name.base_size = strlen(name.base);
+            name.suffix = "";
+            for (k = 0; k < n; k++) {
+                if (pytheus__same_claim(&claims[k], &name)) {
+                    return true;
+                }
+            }
+        }
+    }
+    return false;
 }
 
 /* -- values that a backend keeps -- */
@@ -8770,6 +9748,7 @@ static void pytheus__write_snapshot(pytheus__writer *writer, const pytheus__snap
     size_t i;
     for (i = 0; i < snapshot->num_series && !writer->err; i++) {
         if (snapshot->nodes[i]) {
+            pytheus__turn_to(writer, snapshot->nodes[i]);
             pytheus__put_series(writer, family, pytheus__labels_of(snapshot->nodes[i]),
                                 snapshot->values + i * family->num_cells);
         }
@@ -8858,8 +9837,6 @@ struct pytheus_emitter {
     bool in_family;
     bool leaves_out;
     pytheus_type type;
-    char *name; /* of the family as exposed */
-    size_t name_size;
     pytheus__generated *into;     /* NULL: the page */
     pytheus__hash_entry *samples; /* stb_ds map: those of the family */
 };
@@ -8937,7 +9914,6 @@ static void pytheus__emitter_init(pytheus_emitter *out, pytheus__writer *writer,
 
 static void pytheus__emitter_free(pytheus_emitter *out) {
     pytheus__end_family(out);
-    pytheus__release_memory(&out->writer->registry->allocator, out->name, out->name_size);
 }
 
 static const char *pytheus__emitter_name(const pytheus_emitter *out) {
@@ -8948,27 +9924,6 @@ static const char *pytheus__emitter_name(const pytheus_emitter *out) {
 static pytheus_err pytheus__emit_refused(pytheus_emitter *out, pytheus_err err) {
     pytheus__tell_registry(out->writer->registry, err, pytheus__emitter_name(out));
     return err;
-}
-
-/* The name with the registry's prefix becomes that of the lines to come. */
-static bool pytheus__set_name(pytheus_emitter *out, const char *name) {
-    pytheus__piece prefix = out->writer->registry->prefix;
-    size_t size = prefix.size + strlen(name);
-    if (size + PYTHEUS__WORD_BEHIND > out->name_size) {
-        char *place = (char *)pytheus__resize(&out->writer->registry->allocator, out->name,
-                                              out->name_size, size + PYTHEUS__WORD_BEHIND);
-        if (!place) {
-            (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
-            return false;
-        }
-        out->name = place;
-        out->name_size = size + PYTHEUS__WORD_BEHIND;
-    }
-    memcpy(out->name, prefix.text, prefix.size);
-    memcpy(out->name + prefix.size, name, size - prefix.size + 1);
-    out->writer->name.text = out->name;
-    out->writer->name.size = size;
-    return true;
 }
 
 /* Counts and tells a family that is left out because its name is taken. */
@@ -9096,20 +10051,23 @@ static pytheus_err pytheus__check_emitted(const pytheus_emitter *out,
     }
     desc.name = name;
     desc.unit = family->unit;
-    return pytheus__check_name(&desc);
+    return pytheus__check_name(family->type, &desc);
 }
 
-static pytheus_err pytheus__emit_header(pytheus_emitter *out, const char *help) {
+static pytheus_err pytheus__emit_header(pytheus_emitter *out, const pytheus_family *family) {
+    pytheus__header header =
+        pytheus__make_header(out->writer, family->type, family->unit ? family->unit : "",
+                             family->help ? family->help : "");
     pytheus__text line = {NULL, 0};
     char *room;
-    pytheus__add_header(&line, out->writer->name, out->type, help);
+    pytheus__add_header(&line, &header);
     room = pytheus__emit_room(out, line.size);
     if (!room) {
         return out->writer->err;
     }
     line.at = room;
     line.size = 0;
-    pytheus__add_header(&line, out->writer->name, out->type, help);
+    pytheus__add_header(&line, &header);
     return pytheus__emitted(out, room, line.size);
 }
 
@@ -9130,28 +10088,37 @@ PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_
     if (pytheus__is_taken(out, family->type, family->name, &known)) {
         return pytheus__leave_out(out, family->name);
     }
+    out->leaves_out =
+        out->leaves_out || !pytheus__is_wanted(out->writer, family->type, family->name);
     if (out->leaves_out) {
         return out->writer->err;
     }
     if (!out->writer->err && out->store) {
         out->into = pytheus__generated_for(out, known);
     }
-    if (out->writer->err || !pytheus__set_name(out, family->name) || out->names_only || known) {
+    if (out->writer->err || !pytheus__set_name(out->writer, family->type, family->name) ||
+        out->names_only || known) {
         return out->writer->err;
     }
-    return pytheus__emit_header(out, family->help ? family->help : "");
+    return pytheus__emit_header(out, family);
 }
 
 /* The label that samples with this suffix must have; NULL: none; "": there is no such suffix. */
-static const char *pytheus__own_label(pytheus_type type, const char *suffix) {
-    bool is_total = strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0;
-    if (type < PYTHEUS_HISTOGRAM) {
-        return *suffix ? "" : NULL;
+static const char *pytheus__own_label(const pytheus_emitter *out, const char *suffix) {
+    bool is_real = pytheus__is_real(out->type);
+    if (strcmp(suffix, "_created") == 0) {
+        return is_real ? "" : NULL;
     }
-    if (is_total) {
+    if (out->type == PYTHEUS_INFO && strcmp(suffix, "_info") == 0) {
         return NULL;
     }
-    if (type == PYTHEUS_HISTOGRAM) {
+    if (is_real || out->type == PYTHEUS_COUNTER) {
+        return *suffix ? "" : out->type == PYTHEUS_STATESET ? out->writer->name.text : NULL;
+    }
+    if (strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0) {
+        return NULL;
+    }
+    if (out->type == PYTHEUS_HISTOGRAM) {
         return strcmp(suffix, "_bucket") == 0 ? "le" : "";
     }
     return *suffix ? "" : "quantile";
@@ -9160,8 +10127,10 @@ static const char *pytheus__own_label(pytheus_type type, const char *suffix) {
 static pytheus_err pytheus__bad_sample(const pytheus_emitter *out, const char *what,
                                        const char *which) {
     return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: %.100s: %s \"%.60s\"",
-                        pytheus__emitter_name(out), out->name, what, which);
+                        pytheus__emitter_name(out), out->writer->name.text, what, which);
 }
+
+enum { PYTHEUS__LONGEST_BOUND = 100 };
 
 static const char *pytheus__skip_digits(const char *text) {
     while (pytheus__is_digit(*text)) {
@@ -9170,23 +10139,28 @@ static const char *pytheus__skip_digits(const char *text) {
     return text;
 }
 
-/* +Inf, 0.5, -2, 1e+06 */
-static bool pytheus__is_number_text(const char *text) {
-    const char *digits, *end;
+/* +Inf, 0.5, -2, 1e+06; false: it is none of these, or so long that nobody means it. */
+static bool pytheus__read_bound(const char *text, double *value) {
+    char digits[(size_t)PYTHEUS__LONGEST_BOUND + (size_t)PYTHEUS__EXPONENT_ROOM];
+    pytheus__json_parts parts;
+    const char *first = text + (*text == '-'), *end;
+    *value = pytheus__as_double(PYTHEUS__INFINITY_BITS);
     if (strcmp(text, "+Inf") == 0) {
         return true;
     }
-    digits = text + (*text == '-');
-    end = pytheus__skip_digits(digits);
-    if (end > digits && *end == '.') {
-        digits = end + 1;
-        end = pytheus__skip_digits(digits);
+    parts.start = text;
+    parts.point = end = pytheus__skip_digits(first);
+    if (end > first && *end == '.') {
+        first = end + 1;
+        end = pytheus__skip_digits(first);
     }
-    if (end > digits && (*end == 'e' || *end == 'E')) {
-        digits = end + 1 + (end[1] == '+' || end[1] == '-');
-        end = pytheus__skip_digits(digits);
+    parts.exponent = end;
+    if (end > first && (*end == 'e' || *end == 'E')) {
+        first = end + 1 + (end[1] == '+' || end[1] == '-');
+        end = pytheus__skip_digits(first);
     }
-    return end > digits && !*end;
+    return end > first && !*end && end - text <= PYTHEUS__LONGEST_BOUND &&
+           pytheus__json_value(&parts, digits, value);
 }
 
 static bool pytheus__has_label(const pytheus_sample *sample, size_t n, const char *label) {
@@ -9199,45 +10173,83 @@ static bool pytheus__has_label(const pytheus_sample *sample, size_t n, const cha
     return false;
 }
 
+/* The label whose values are numbers; NULL: a family of this type has none. */
+static const char *pytheus__number_label(pytheus_type type) {
+    return type == PYTHEUS_HISTOGRAM ? "le" : type == PYTHEUS_SUMMARY ? "quantile" : NULL;
+}
+
+static pytheus_err pytheus__refuse_sample(const pytheus_emitter *out, const pytheus_sample *sample,
+                                          const char *suffix) {
+    const char *what = out->type == PYTHEUS_INFO       ? "is 1"
+                       : out->type == PYTHEUS_STATESET ? "is 0 or 1"
+                                                       : "counts from 0 up";
+    char number[PYTHEUS__NUMBER_SIZE + 1];
+    *pytheus__put_double(number, sample->value) = '\0';
+    return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %.100s%s %s, not %s",
+                        pytheus__emitter_name(out), out->writer->name.text, suffix, what, number);
+}
+
+static pytheus_err pytheus__check_pair(const pytheus_emitter *out, const pytheus_sample *sample,
+                                       size_t i, const char *own) {
+    const char *name = sample->pairs[i], *value = sample->pairs[i + 1];
+    const char *number_label = pytheus__number_label(out->type);
+    double number;
+    if (!name || !pytheus__is_name(name, false) || pytheus__starts_with(name, "__")) {
+        return pytheus__bad_sample(out, "not a valid label name", name ? name : "");
+    }
+    if (!value || pytheus__has_label(sample, i, name)) {
+        return pytheus__bad_sample(out, value ? "twice the label" : "NULL as the label", name);
+    }
+    if (!number_label || strcmp(name, number_label) != 0) {
+        return PYTHEUS_OK;
+    }
+    if (!own) {
+        return pytheus__bad_sample(out, "only some samples have", name);
+    }
+    if (!pytheus__read_bound(value, &number)) {
+        return pytheus__bad_sample(out, "not a number as the label", name);
+    }
+    return out->type == PYTHEUS_SUMMARY && !(number >= 0 && number <= 1)
+               ? pytheus__bad_sample(out, "not from 0 to 1 as the label", name)
+               : PYTHEUS_OK;
+}
+
+/* Whether a sample of the type can have this value. */
+static bool pytheus__is_value_of(pytheus_type type, const char *suffix, double v) {
+    if (strcmp(suffix, "_bucket") == 0 || strcmp(suffix, "_count") == 0) {
+        return pytheus__is_amount(v);
+    }
+    if (strcmp(suffix, "_created") == 0) {
+        return pytheus__is_finite(v);
+    }
+    return type == PYTHEUS_COUNTER    ? pytheus__is_total(v)
+           : type == PYTHEUS_INFO     ? v >= 1 && v <= 1
+           : type == PYTHEUS_STATESET ? (v >= 0 && v <= 0) || (v >= 1 && v <= 1)
+                                      : true;
+}
+
 static pytheus_err pytheus__check_sample(const pytheus_emitter *out, const pytheus_sample *sample,
                                          const char *suffix) {
-    const char *own = pytheus__own_label(out->type, suffix);
+    const char *own = pytheus__own_label(out, suffix);
+    pytheus_err err = PYTHEUS_OK;
     size_t i;
     if (own && !*own) {
         return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: %.100s has no samples with \"%.60s\"",
-                            pytheus__emitter_name(out), out->name, suffix);
+                            pytheus__emitter_name(out), out->writer->name.text, suffix);
     }
     if (sample->num_strings % 2 || (sample->num_strings && !sample->pairs)) {
         return pytheus__bad_sample(out, "labels come in pairs", "");
     }
-    for (i = 0; i < sample->num_strings; i += 2) {
-        const char *name = sample->pairs[i];
-        bool is_own = own && name && strcmp(name, own) == 0;
-        if (!name || !pytheus__is_name(name, false) || pytheus__starts_with(name, "__")) {
-            return pytheus__bad_sample(out, "not a valid label name", name ? name : "");
-        }
-        if (!sample->pairs[i + 1] || pytheus__has_label(sample, i, name)) {
-            return pytheus__bad_sample(
-                out, sample->pairs[i + 1] ? "twice the label" : "NULL as the label", name);
-        }
-        if (is_own && !pytheus__is_number_text(sample->pairs[i + 1])) {
-            return pytheus__bad_sample(out, "not a number as the label", name);
-        }
-        if (!is_own && out->type >= PYTHEUS_HISTOGRAM &&
-            strcmp(name, out->type == PYTHEUS_HISTOGRAM ? "le" : "quantile") == 0) {
-            return pytheus__bad_sample(out, "only some samples have", name);
-        }
+    for (i = 0; !err && i < sample->num_strings; i += 2) {
+        err = pytheus__check_pair(out, sample, i, own);
     }
-    if (own && !pytheus__has_label(sample, sample->num_strings, own)) {
-        return pytheus__bad_sample(out, "a sample without", own);
+    if (!err && own && !pytheus__has_label(sample, sample->num_strings, own)) {
+        err = pytheus__bad_sample(out, "a sample without", own);
     }
-    bool is_count = strcmp(suffix, "_bucket") == 0 || strcmp(suffix, "_count") == 0;
-    if ((is_count && !pytheus__is_amount(sample->value)) ||
-        (out->type == PYTHEUS_COUNTER && !pytheus__is_total(sample->value))) {
-        return pytheus_fail(PYTHEUS_ERR_VALUE, "%.100s: %.100s%s counts from 0 up",
-                            pytheus__emitter_name(out), out->name, suffix);
+    if (!err && !pytheus__is_value_of(out->type, suffix, sample->value)) {
+        err = pytheus__refuse_sample(out, sample, suffix);
     }
-    return PYTHEUS_OK;
+    return err;
 }
 
 static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, const char *string) {
@@ -9262,42 +10274,98 @@ static uint64_t pytheus__hash_sample(const pytheus_registry *registry, const cha
     return hash;
 }
 
+/* A label's value as it is written; numbers as the format has them, or the same one would be two
+   series. */
+static void pytheus__add_value(pytheus__text *line, const pytheus_emitter *out, const char *name,
+                               const char *value) {
+    const char *number_label = pytheus__number_label(out->type);
+    double number;
+    if (number_label && strcmp(name, number_label) == 0 && pytheus__read_bound(value, &number)) {
+        pytheus__add_bound(line, number, out->writer->format);
+    } else {
+        pytheus__add_readable(line, value, true);
+    }
+}
+
 /* What does not change between the two passes is put together before. */
-static void pytheus__add_sample(pytheus__text *line, pytheus__piece name, const char *suffix,
+static void pytheus__add_sample(pytheus__text *line, const pytheus_emitter *out, const char *suffix,
                                 const pytheus_sample *sample, const char *end) {
+    const pytheus__writer *writer = out->writer;
+    bool has_own_suffix = strcmp(suffix, "_created") == 0;
+    pytheus__piece name = has_own_suffix ? writer->family_name : writer->name;
     size_t i;
     pytheus__add(line, name.text, name.size);
-    pytheus__add_string(line, suffix);
+    pytheus__add_string(line, out->type == PYTHEUS_INFO ? "" : suffix);
     for (i = 0; i < sample->num_strings; i += 2) {
         pytheus__add_string(line, i ? "\"," : "{");
         pytheus__add_string(line, sample->pairs[i]);
         pytheus__add_string(line, "=\"");
-        pytheus__add_readable(line, sample->pairs[i + 1], true);
+        pytheus__add_value(line, out, sample->pairs[i], sample->pairs[i + 1]);
     }
     pytheus__add_string(line, sample->num_strings ? "\"}" : "");
     pytheus__add_string(line, end);
 }
 
+/* Milliseconds since 1970; in OpenMetrics seconds, with as many digits. */
+static char *pytheus__append_timestamp(char *out, pytheus_format format, int64_t ms) {
+    uint64_t size = ms < 0 ? -(uint64_t)ms : (uint64_t)ms;
+    size_t place;
+    *out = '-';
+    out += ms < 0;
+    if (format == PYTHEUS_TEXT) {
+        return pytheus__put_integer(out, size);
+    }
+    out = pytheus__put_integer(out, size / 1000);
+    *out++ = '.';
+    for (place = 100; place; place /= 10) {
+        *out++ = (char)('0' + size / place % 10);
+    }
+    return out;
+}
+
 /* " 5 1700000000000\n" */
-static void pytheus__end_line(const pytheus_sample *sample, char *end) {
+static void pytheus__end_line(const pytheus_emitter *out, const pytheus_sample *sample,
+                              bool is_time, char *end) {
     *end++ = ' ';
-    end = pytheus__put_double(end, sample->value);
+    end = is_time ? pytheus__append_time(end, sample->value)
+                  : pytheus__put_double(end, sample->value);
     if (sample->has_timestamp) {
-        uint64_t size = sample->timestamp_ms < 0 ? -(uint64_t)sample->timestamp_ms
-                                                 : (uint64_t)sample->timestamp_ms;
         *end++ = ' ';
-        *end = '-';
-        end = pytheus__put_integer(end + (sample->timestamp_ms < 0), size);
+        end = pytheus__append_timestamp(end, out->writer->format, sample->timestamp_ms);
     }
     memcpy(end, "\n", 2);
 }
 
+/* Whether the format can say it. */
+static bool pytheus__is_sayable(const pytheus_emitter *out, const pytheus_sample *sample,
+                                const char *suffix) {
+    if (out->writer->format == PYTHEUS_TEXT) {
+        return strcmp(suffix, "_created") != 0;
+    }
+    return out->type < PYTHEUS_HISTOGRAM || strcmp(suffix, "_created") == 0 || sample->value >= 0 ||
+           (!*suffix && pytheus__is_nan(sample->value));
+}
+
+static pytheus_err pytheus__write_sample(pytheus_emitter *out, const pytheus_sample *sample,
+                                         const char *suffix) {
+    char end[3 * PYTHEUS__NUMBER_SIZE];
+    pytheus__text line = {NULL, 0};
+    char *room;
+    pytheus__end_line(out, sample, strcmp(suffix, "_created") == 0, end);
+    pytheus__add_sample(&line, out, suffix, sample, end);
+    room = pytheus__emit_room(out, line.size);
+    if (!room) {
+        return out->writer->err;
+    }
+    line.at = room;
+    line.size = 0;
+    pytheus__add_sample(&line, out, suffix, sample, end);
+    return pytheus__emitted(out, room, line.size);
+}
+
 PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample) {
     const char *suffix = sample && sample->suffix ? sample->suffix : "";
-    char end[2 * PYTHEUS__NUMBER_SIZE];
-    pytheus__text line = {NULL, 0};
     pytheus_err err = out->writer->err;
-    char *room;
     if (err || out->leaves_out) {
         return err;
     }
@@ -9311,24 +10379,15 @@ PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_
         pytheus__was_seen(out->writer, &out->samples,
                           pytheus__hash_sample(out->writer->registry, suffix, sample), false)) {
         err = pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s: twice the same labels",
-                           pytheus__emitter_name(out), out->name);
+                           pytheus__emitter_name(out), out->writer->name.text);
     }
     if (err) {
         return pytheus__emit_refused(out, err);
     }
-    if (out->writer->err || out->names_only) {
+    if (out->writer->err || out->names_only || !pytheus__is_sayable(out, sample, suffix)) {
         return out->writer->err;
     }
-    pytheus__end_line(sample, end);
-    pytheus__add_sample(&line, out->writer->name, suffix, sample, end);
-    room = pytheus__emit_room(out, line.size);
-    if (!room) {
-        return out->writer->err;
-    }
-    line.at = room;
-    line.size = 0;
-    pytheus__add_sample(&line, out->writer->name, suffix, sample, end);
-    return pytheus__emitted(out, room, line.size);
+    return pytheus__write_sample(out, sample, suffix);
 }
 
 /* Room for the values of one series of a metric. */
@@ -9360,7 +10419,7 @@ static pytheus_err pytheus__write_metric_now(pytheus__writer *writer, pytheus__f
     writer->err = PYTHEUS_OK;
     writer->is_told = false;
     if (!err && pytheus__reserve_values(writer, family->num_cells)) {
-        pytheus__put_header(writer, family->type, family->help.text);
+        pytheus__put_header_of(writer, family);
         if (snapshot) {
             pytheus__write_snapshot(writer, snapshot);
         } else {
@@ -9392,7 +10451,9 @@ PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view m
         out->leaves_out = false;
         return err;
     }
-    if (out->writer->err || out->names_only || !pytheus__set_name(out, family->metric)) {
+    if (out->writer->err || out->names_only ||
+        !pytheus__is_wanted(out->writer, family->type, family->metric) ||
+        !pytheus__set_name(out->writer, family->type, family->metric)) {
         return out->writer->err;
     }
     return pytheus__write_metric_now(out->writer, family);
@@ -9426,22 +10487,17 @@ static void pytheus__generate_store(pytheus__writer *writer, const pytheus__stor
     (void)pytheus__page_failed(writer, err);
 }
 
-/* The metric's name, with the prefix of the registry whose page it is. */
+/* Most have the names of their own registry. */
 static bool pytheus__name_here(pytheus__writer *writer, const pytheus__family *family) {
-    pytheus__piece prefix = writer->registry->prefix;
-    size_t size = prefix.size + strlen(family->metric);
-    writer->name = family->name;
-    if (family->registry == writer->registry) {
-        return true;
+    size_t base = pytheus__base_size(family->type, family->name.text, family->name.size);
+    bool ends = base < family->name.size || !*pytheus__ending(family->type);
+    bool is_text = writer->format == PYTHEUS_TEXT;
+    if (family->registry != writer->registry ||
+        !(ends || (is_text && family->type == PYTHEUS_COUNTER))) {
+        return pytheus__set_name(writer, family->type, family->metric);
     }
-    if (!pytheus__reserve_text(writer, &writer->name_text, &writer->name_text_size,
-                               size + PYTHEUS__WORD_BEHIND)) {
-        return false;
-    }
-    memcpy(writer->name_text, prefix.text, prefix.size);
-    memcpy(writer->name_text + prefix.size, family->metric, size - prefix.size + 1);
-    writer->name.text = writer->name_text;
-    writer->name.size = size;
+    writer->name = writer->family_name = family->name;
+    writer->family_name.size = is_text ? family->name.size : base;
     return true;
 }
 
@@ -9457,34 +10513,28 @@ static void pytheus__put_string(pytheus__writer *writer, const char *string) {
     pytheus__put(writer, string, strlen(string));
 }
 
-static void pytheus__put_own_header(pytheus__writer *writer, pytheus__own_counter *counter) {
-    pytheus__put_string(writer, "# HELP ");
-    pytheus__put_piece(writer, writer->registry->prefix);
-    pytheus__put_string(writer, counter->name);
-    pytheus__put_string(writer, counter->help);
-    pytheus__put_string(writer, "\n# TYPE ");
-    pytheus__put_piece(writer, writer->registry->prefix);
-    pytheus__put_string(writer, counter->name);
-    pytheus__put_string(writer, " counter\n");
-    counter->has_header = true;
-}
-
 static void pytheus__put_own(pytheus__writer *writer, pytheus__own_counter *counter,
-                             const char *value, uint64_t n) {
+                             pytheus__piece prefix, const char *value, uint64_t n) {
     static const char end[PYTHEUS__WORD_BEHIND] = "\"} ";
     pytheus__text text = {NULL, 0};
     char *room;
     if (!n) {
         return;
     }
-    if (!counter->has_header) {
-        pytheus__put_own_header(writer, counter);
+    if (!pytheus__is_wanted(writer, PYTHEUS_COUNTER, counter->name) ||
+        !pytheus__set_name(writer, PYTHEUS_COUNTER, counter->name)) {
+        return;
     }
-    pytheus__put_piece(writer, writer->registry->prefix);
-    pytheus__put_string(writer, counter->name);
+    if (!counter->has_header) {
+        pytheus__header header = pytheus__make_header(writer, PYTHEUS_COUNTER, "", counter->help);
+        pytheus__put_header(writer, &header);
+        counter->has_header = true;
+    }
+    pytheus__put_piece(writer, writer->name);
     pytheus__put_string(writer, "{");
     pytheus__put_string(writer, counter->label);
     pytheus__put_string(writer, "=\"");
+    pytheus__put_piece(writer, prefix);
     pytheus__add_readable(&text, value, true);
     room = pytheus__draft(writer, text.size);
     if (room) {
@@ -9499,30 +10549,30 @@ static void pytheus__put_own(pytheus__writer *writer, pytheus__own_counter *coun
 
 static void pytheus__write_overflows(pytheus__writer *writer) {
     pytheus__own_counter counter = {PYTHEUS__OVERFLOW_NAME,
-                                    " Calls with new labels that got a metric's overflow series.",
+                                    "Calls with new labels that got a metric's overflow series.",
                                     "metric", false};
     pytheus__entry entry;
     entry.serial = 0;
     while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
         if (entry.collecting) {
             pytheus__collecting_release(writer->registry, entry.collecting);
-        } else if (PYTHEUS__LOAD(&entry.family->overflow_calls) &&
-                   pytheus__name_here(writer, entry.family)) {
-            pytheus__put_own(writer, &counter, writer->name.text,
+        } else {
+            pytheus__put_own(writer, &counter, writer->registry->prefix, entry.family->metric,
                              PYTHEUS__LOAD(&entry.family->overflow_calls));
         }
     }
 }
 
 static void pytheus__write_clashes(pytheus__writer *writer) {
-    pytheus__own_counter counter = {
-        PYTHEUS__CLASHES_NAME, " Families left out because their name was on the page already.",
-        "collector", false};
+    pytheus__own_counter counter = {PYTHEUS__CLASHES_NAME,
+                                    "Families left out because their name was on the page already.",
+                                    "collector", false};
+    const pytheus__piece no_prefix = {"", 0};
     pytheus__entry entry;
     entry.serial = 0;
     while (!writer->err && pytheus__next_entry(writer, entry.serial, &entry)) {
         if (entry.collecting) {
-            pytheus__put_own(writer, &counter, entry.collecting->collector.name,
+            pytheus__put_own(writer, &counter, no_prefix, entry.collecting->collector.name,
                              PYTHEUS__LOAD(&entry.collecting->clashes));
             pytheus__collecting_release(writer->registry, entry.collecting);
         }
@@ -9533,13 +10583,14 @@ static void pytheus__write_clashes(pytheus__writer *writer) {
 
 static void pytheus__write_metric(pytheus__writer *writer, const pytheus__entry *entry) {
     pytheus__family *family = entry->family;
-    if (!pytheus__name_here(writer, family)) {
-        return;
-    }
     if (writer->has_collectors) {
         pytheus__see_names(writer, family);
     }
-    pytheus__put_header(writer, family->type, family->help.text);
+    if (!pytheus__is_wanted(writer, family->type, family->metric) ||
+        !pytheus__name_here(writer, family)) {
+        return;
+    }
+    pytheus__put_header_of(writer, family);
     pytheus__write_samples(writer, family);
 }
 
@@ -9558,6 +10609,9 @@ static void pytheus__write_page(pytheus__writer *writer) {
     pytheus__write_generated(writer, NULL);
     pytheus__write_overflows(writer);
     pytheus__write_clashes(writer);
+    if (writer->format == PYTHEUS_OPENMETRICS) {
+        pytheus__put_string(writer, "# EOF\n");
+    }
     pytheus__flush(writer);
 }
 
@@ -9598,7 +10652,8 @@ static void pytheus__read_backends(pytheus__writer *writer) {
         if (entry.collecting) {
             pytheus__collecting_release(writer->registry, entry.collecting);
         } else if (pytheus__is_read_first(entry.family) &&
-                   !pytheus__is_generated(writer, entry.family)) {
+                   !pytheus__is_generated(writer, entry.family) &&
+                   pytheus__is_wanted(writer, entry.family->type, entry.family->metric)) {
             pytheus__snapshot *snapshot = pytheus__take_snapshot(writer, entry.family);
             if (snapshot) {
                 *writer->last_snapshot = snapshot;
@@ -9636,15 +10691,18 @@ static pytheus_err pytheus__end_of_page(pytheus_registry *registry, pytheus_err 
     return err;
 }
 
-PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format format,
-                                      const pytheus_sink *sink) {
+static pytheus_err pytheus__write(pytheus_registry *registry, pytheus_format format,
+                                  const char *const *names, size_t num_names,
+                                  const pytheus_sink *sink) {
     pytheus__writer writer;
-    (void)format;
     if (!sink || !sink->put) {
         return pytheus_fail(PYTHEUS_ERR_IO, "page: no sink");
     }
     memset((void *)&writer, 0, sizeof writer);
     writer.registry = pytheus__registry_or_default(registry);
+    writer.format = format == PYTHEUS_OPENMETRICS ? format : PYTHEUS_TEXT;
+    writer.wanted = names;
+    writer.num_wanted = num_names;
     writer.sink = sink;
     pytheus__begin_page(&writer);
     if (!writer.err) {
@@ -9655,6 +10713,24 @@ PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format
     }
     pytheus__end_page(&writer);
     return writer.is_told ? writer.err : pytheus__end_of_page(writer.registry, writer.err);
+}
+
+PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format format,
+                                      const pytheus_sink *sink) {
+    return pytheus__write(registry, format, NULL, 0, sink);
+}
+
+PYTHEUS_API pytheus_err pytheus_write_named(pytheus_registry *registry, pytheus_format format,
+                                            const char *const *names, size_t num_names,
+                                            const pytheus_sink *sink) {
+    static const char *const nothing[] = {""};
+    size_t i;
+    for (i = 0; i < num_names; i++) {
+        if (!names || !names[i]) {
+            return pytheus_fail(PYTHEUS_ERR_NAME, "page: a name is NULL");
+        }
+    }
+    return pytheus__write(registry, format, num_names ? names : nothing, num_names, sink);
 }
 
 /* ==== WHAT IS ON A REGISTRY'S PAGE ==== */
@@ -9755,6 +10831,7 @@ static pytheus_err pytheus__try_collector(pytheus_registry *registry,
     writer.registry = registry;
     pytheus__collect(&writer, collecting, true);
     (void)pytheus__try(registry, pytheus__forget_seen, &writer.emitted);
+    pytheus__release_memory(&registry->allocator, writer.name_text, writer.name_text_size);
     return writer.err;
 }
 
@@ -9958,8 +11035,157 @@ PYTHEUS_API void pytheus_free(void *page) {
 }
 
 PYTHEUS_API const char *pytheus_content_type(pytheus_format format) {
-    (void)format;
-    return "text/plain; version=0.0.4; charset=utf-8";
+    return format == PYTHEUS_OPENMETRICS
+               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+               : "text/plain; version=0.0.4; charset=utf-8";
+}
+
+/* -- the Accept header: RFC 9110, 5.6 and 12.5.1 -- */
+
+/* One of its elements: type/subtype;version=...;q=... */
+typedef struct pytheus__range {
+    pytheus__piece type;
+    pytheus__piece version; /* without quotes; text is NULL: any */
+    int quality;            /* 0 to 1000 */
+    bool is_valid;
+} pytheus__range;
+
+static bool pytheus__is_blank(char c) {
+    return c == ' ' || c == '\t';
+}
+
+static bool pytheus__is_word(pytheus__piece piece, const char *word) {
+    size_t i;
+    for (i = 0; i < piece.size && word[i]; i++) {
+        if (pytheus__lower(piece.text[i]) != word[i]) {
+            return false;
+        }
+    }
+    return i == piece.size && !word[i];
+}
+
+/* Up to the next of these characters, without the blanks around it; a quoted string is passed over
+   as a whole. Moves on to that character. */
+static pytheus__piece pytheus__next_part(const char **at, const char *ends) {
+    pytheus__piece part;
+    bool quoted = false;
+    while (pytheus__is_blank(**at)) {
+        ++*at;
+    }
+    part.text = *at;
+    for (; **at && (quoted || !strchr(ends, **at)); ++*at) {
+        if (quoted && **at == '\\' && (*at)[1]) {
+            ++*at;
+        } else if (**at == '"') {
+            quoted = !quoted;
+        }
+    }
+    part.size = (size_t)(*at - part.text);
+    while (part.size && pytheus__is_blank(part.text[part.size - 1])) {
+        part.size--;
+    }
+    return part;
+}
+
+/* 0, 1, 0.5, 1.000: in thousandths; -1: something else. */
+static int pytheus__quality(pytheus__piece text) {
+    int quality, digit = 100;
+    size_t i;
+    if (!text.size || text.size > 5 || (text.text[0] != '0' && text.text[0] != '1') ||
+        (text.size > 1 && text.text[1] != '.')) {
+        return -1;
+    }
+    quality = text.text[0] == '1' ? 1000 : 0;
+    for (i = 2; i < text.size; i++, digit /= 10) {
+        if (!pytheus__is_digit(text.text[i])) {
+            return -1;
+        }
+        quality += (text.text[i] - '0') * digit;
+    }
+    return quality <= 1000 ? quality : -1;
+}
+
+static pytheus__piece pytheus__without_quotes(pytheus__piece piece) {
+    if (piece.size > 1 && piece.text[0] == '"' && piece.text[piece.size - 1] == '"') {
+        piece.text++;
+        piece.size -= 2;
+    }
+    return piece;
+}
+
+/* The element that begins here; moves on to the next one. */
+static pytheus__range pytheus__next_range(const char **at) {
+    pytheus__range range = PYTHEUS__EMPTY;
+    range.type = pytheus__next_part(at, ";,");
+    range.quality = 1000;
+    range.is_valid = range.type.size > 0;
+    while (**at == ';') {
+        pytheus__piece name, value = {NULL, 0};
+        ++*at;
+        name = pytheus__next_part(at, "=;,");
+        if (**at == '=') {
+            ++*at;
+            value = pytheus__without_quotes(pytheus__next_part(at, ";,"));
+        }
+        if (pytheus__is_word(name, "q")) {
+            range.quality = pytheus__quality(value);
+            range.is_valid = range.is_valid && range.quality >= 0;
+        } else if (pytheus__is_word(name, "version")) {
+            range.version = value;
+        }
+    }
+    *at += **at == ',';
+    return range;
+}
+
+/* What the header says of one format. */
+typedef struct pytheus__preference {
+    const char *type, *wide_type, *version;
+    int precision; /* of the range that says it: the most precise one counts */
+    int quality;
+    size_t place; /* of that range */
+} pytheus__preference;
+
+/* How precisely the range means this format; 0: not at all. */
+static int pytheus__precision(const pytheus__range *range, const pytheus__preference *format) {
+    if (pytheus__is_word(range->type, "*/*")) {
+        return 1;
+    }
+    if (pytheus__is_word(range->type, format->wide_type)) {
+        return 2;
+    }
+    if (!pytheus__is_word(range->type, format->type)) {
+        return 0;
+    }
+    return !range->version.text ? 3 : pytheus__is_word(range->version, format->version) ? 4 : 0;
+}
+
+static void pytheus__prefer(pytheus__preference *format, const pytheus__range *range,
+                            size_t place) {
+    int precision = pytheus__precision(range, format);
+    if (precision > format->precision) {
+        format->precision = precision;
+        format->quality = range->quality;
+        format->place = place;
+    }
+}
+
+PYTHEUS_API pytheus_format pytheus_negotiate(const char *accept) {
+    pytheus__preference text = {"text/plain", "text/*", "0.0.4", 0, 0, 0};
+    pytheus__preference openmetrics = {
+        "application/openmetrics-text", "application/*", "1.0.0", 0, 0, 0};
+    size_t place;
+    for (place = 0; accept && *accept; place++) {
+        pytheus__range range = pytheus__next_range(&accept);
+        if (range.is_valid) {
+            pytheus__prefer(&text, &range, place);
+            pytheus__prefer(&openmetrics, &range, place);
+        }
+    }
+    return openmetrics.quality > text.quality ||
+                   (openmetrics.quality == text.quality && openmetrics.place < text.place)
+               ? PYTHEUS_OPENMETRICS
+               : PYTHEUS_TEXT;
 }
 
 /* -- files -- */
@@ -10119,7 +11345,7 @@ static const char *pytheus__sample_suffix(const pytheus__family *family, const c
         return NULL;
     }
     if (family->type < PYTHEUS_HISTOGRAM) {
-        return *suffix ? NULL : suffix;
+        return !*suffix || strcmp(suffix, pytheus__ending(family->type)) == 0 ? "" : NULL;
     }
     if (strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0) {
         return suffix;
@@ -10172,33 +11398,53 @@ static pytheus_err pytheus__series_values(pytheus__family *family, const char **
     return err ? pytheus__tell(family, err) : PYTHEUS_OK;
 }
 
+/* The label that tells the samples of one series apart; NULL: there is only one. */
+static const char *pytheus__telling_label(const pytheus__family *family, const char *suffix) {
+    return strcmp(suffix, "_bucket") == 0     ? "le"
+           : family->type == PYTHEUS_STATESET ? family->name.text
+                                              : NULL;
+}
+
+/* The value of the sample that has this value of the telling label. */
+static pytheus_err pytheus__tell_apart(const pytheus__family *family, const char *suffix,
+                                       const char *which, const uint64_t *values, double *value) {
+    if (family->type == PYTHEUS_STATESET) {
+        size_t state = pytheus__state_named(family, which);
+        uint64_t on = pytheus__states_in(pytheus__as_double(values[PYTHEUS__GAUGE_REAL]));
+        *value = (double)(on >> state & 1);
+        return state < family->num_states ? PYTHEUS_OK : pytheus__no_series(family);
+    }
+    if (strcmp(suffix, "_bucket") == 0) {
+        size_t bucket = pytheus__bucket_named(family, which);
+        *value = pytheus__distribution_value(family, values, suffix,
+                                             bucket > family->num_bounds ? 0 : bucket);
+        return bucket <= family->num_bounds ? PYTHEUS_OK : pytheus__no_series(family);
+    }
+    *value = *suffix ? pytheus__distribution_value(family, values, suffix, 0)
+                     : pytheus__value_of(family->type, values);
+    return PYTHEUS_OK;
+}
+
 static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffix,
                                       const char *const *pairs, size_t num_strings,
                                       uint64_t *values, double *value) {
     const char *labels[PYTHEUS_MAX_LABELS] = {NULL};
-    const char *le = NULL;
-    bool is_bucket = strcmp(suffix, "_bucket") == 0;
+    const char *telling = pytheus__telling_label(family, suffix), *which = NULL;
     pytheus_err err = PYTHEUS_OK;
-    size_t i, bucket;
+    size_t i;
     for (i = 0; !err && i < num_strings; i += 2) {
-        if (is_bucket && i + 1 < num_strings && pairs[i] && strcmp(pairs[i], "le") == 0) {
-            le = pairs[i + 1];
+        if (telling && i + 1 < num_strings && pairs[i] && strcmp(pairs[i], telling) == 0) {
+            which = pairs[i + 1];
         } else {
             err = pytheus__set_labels(family, labels, pairs + i, num_strings - i < 2 ? 1 : 2);
         }
     }
     err = err ? err : pytheus__series_values(family, labels, values);
-    bucket = is_bucket && !err ? pytheus__bucket_named(family, le) : 0;
-    if (is_bucket && !err && !le) {
-        err = pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: a bucket needs \"le\"", family->name.text);
-    } else if (bucket > family->num_bounds) {
-        err = pytheus__no_series(family);
+    if (!err && telling && !which) {
+        err = pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: its samples need \"%.60s\"",
+                           family->name.text, telling);
     }
-    if (!err && value) {
-        *value = *suffix ? pytheus__distribution_value(family, values, suffix, bucket)
-                         : pytheus__value_of(family->type, values);
-    }
-    return err;
+    return err ? err : pytheus__tell_apart(family, suffix, which, values, value);
 }
 
 static bool pytheus__is_exposed_as(const pytheus_registry *registry, const pytheus__family *family,

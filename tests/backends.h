@@ -240,7 +240,8 @@ static inline spy_cell *spy_cell_of(spy *s, void *cell) {
 }
 
 static inline pytheus_err spy_open(void *user, const pytheus_cell_desc *desc, void **cell) {
-    static const char *const types[] = {"", "counter", "gauge", "histogram", "summary"};
+    static const char *const types[] = {"",         "counter", "gauge",     "info",
+                                        "stateset", "unknown", "histogram", "summary"};
     spy *s = (spy *)user;
     pytheus_err err = spy_enter(s, SPY_OPEN);
     spy_write(s, "open %s %s", types[desc->type], desc->metric);

@@ -104,6 +104,12 @@ static inline pytheus_view fixture_new(pytheus_type type, const pytheus_desc *de
         return pytheus_histogram_new(desc).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_new(desc).view;
+    case PYTHEUS_INFO:
+        return pytheus_info_new(desc).view;
+    case PYTHEUS_STATESET:
+        return pytheus_stateset_new(desc).view;
+    case PYTHEUS_UNKNOWN:
+        return pytheus_unknown_new(desc).view;
     }
     return (pytheus_view){0};
 }

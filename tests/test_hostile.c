@@ -458,6 +458,8 @@ static pytheus_view define(pytheus_type type, const pytheus_desc *desc) {
         return pytheus_histogram_new(desc).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_new(desc).view;
+    default:
+        break;
     }
     return (pytheus_view){NULL, 0};
 }
@@ -492,10 +494,12 @@ static void begin_always_there(model_family *f) {
 }
 
 static model_family *add_family(model *m) {
+    static const pytheus_type types[] = {PYTHEUS_COUNTER, PYTHEUS_GAUGE, PYTHEUS_HISTOGRAM,
+                                         PYTHEUS_SUMMARY};
     model_family *f = &m->families[m->num_families];
     char *raw[PYTHEUS_MAX_LABELS] = {NULL}, *help = one_in(4) ? NULL : hostile_string();
     int share = one_in(3) ? 1 : 3;
-    f->type = (pytheus_type)(1 + below(4));
+    f->type = types[below(4)];
     f->help = help ? mended(help) : copy("");
     name_family(f, m);
     name_labels(f);
@@ -526,6 +530,8 @@ static pytheus_view view(model_family *f, pytheus_view of, const char *const *pa
         return pytheus_histogram_view((pytheus_histogram){of}, pairs, n).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_view((pytheus_summary){of}, pairs, n).view;
+    default:
+        break;
     }
     return of;
 }
@@ -754,10 +760,15 @@ static void expect_distribution(comparison *c, const model_family *f, const mode
     expect_sample(c, f, s, "_count", NULL, count);
 }
 
+static const reader_type reader_types[] = {
+    [PYTHEUS_COUNTER] = READER_COUNTER,
+    [PYTHEUS_GAUGE] = READER_GAUGE,
+    [PYTHEUS_HISTOGRAM] = READER_HISTOGRAM,
+    [PYTHEUS_SUMMARY] = READER_SUMMARY,
+};
+
 static void expect_family(comparison *c, const model_family *f) {
-    static const reader_type types[] = {READER_UNTYPED, READER_COUNTER, READER_GAUGE,
-                                        READER_HISTOGRAM, READER_SUMMARY};
-    page_expect_family(&c->reading, types[f->type], f->prefixed, f->help);
+    page_expect_family(&c->reading, reader_types[f->type], f->prefixed, f->help);
     for (int i = 0; i < f->num_series; i++) {
         const model_series *s = &f->series[i];
         if (s->removed)

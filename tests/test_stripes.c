@@ -128,6 +128,8 @@ static pytheus_view labelled(pytheus_view base, const char *const *pairs, size_t
         return pytheus_histogram_view((pytheus_histogram){base}, pairs, num_strings).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_view((pytheus_summary){base}, pairs, num_strings).view;
+    default:
+        break;
     }
     return base;
 }
@@ -169,6 +171,8 @@ static pytheus_err hit(pytheus_view view, double v) {
         return pytheus_histogram_observe((pytheus_histogram){view}, v);
     case PYTHEUS_SUMMARY:
         return pytheus_summary_observe((pytheus_summary){view}, v);
+    default:
+        break;
     }
     return PYTHEUS_ERR_TYPE;
 }

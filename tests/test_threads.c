@@ -417,6 +417,8 @@ static pytheus_view new_metric(pytheus_type type, const pytheus_desc *desc) {
         return pytheus_histogram_new(desc).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_new(desc).view;
+    default:
+        break;
     }
     return (pytheus_view){NULL, 0};
 }
@@ -432,6 +434,8 @@ static pytheus_view labelled(pytheus_type type, pytheus_view metric, const char 
         return pytheus_histogram_view((pytheus_histogram){metric}, pairs, 2).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_view((pytheus_summary){metric}, pairs, 2).view;
+    default:
+        break;
     }
     return (pytheus_view){NULL, 0};
 }
