@@ -4,6 +4,8 @@
 #include "check.h"
 #include "reader.h"
 
+#include <dirent.h>
+
 typedef struct bad_page {
     const char *error;
     const char *text;
@@ -12,31 +14,38 @@ typedef struct bad_page {
 
 #define PAGE(text) text, sizeof(text) - 1
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))
-#define CHECK_REFUSED(pages) check_refused(pages, COUNT_OF(pages))
+#define CHECK_REFUSED(pages) check_refused(READER_TEXT, pages, COUNT_OF(pages))
+#define CHECK_OM_REFUSED(pages) check_refused(READER_OPENMETRICS, pages, COUNT_OF(pages))
 
-static void check_refused(const bad_page *pages, size_t num) {
+static void check_refused(reader_format format, const bad_page *pages, size_t num) {
     reader_doc doc;
     char error[READER_ERROR_SIZE];
     for (size_t i = 0; i < num; i++) {
-        CHECK(!reader_parse(pages[i].text, pages[i].size, &doc, error));
+        CHECK(!reader_parse_as(format, pages[i].text, pages[i].size, &doc, error));
         CHECK_STR(error, pages[i].error);
         CHECK(!doc.samples && !doc.strings);
         reader_free(&doc);
     }
 }
 
-static reader_doc parsed(const char *text, size_t size) {
+static reader_doc parsed_as(reader_format format, const char *text, size_t size) {
     reader_doc doc;
     char error[READER_ERROR_SIZE];
-    CHECK(reader_parse(text, size, &doc, error));
+    CHECK(reader_parse_as(format, text, size, &doc, error));
     CHECK_STR(error, "");
     return doc;
 }
 
-#define CHECK_READ(text) check_read(PAGE(text))
+static reader_doc parsed(const char *text, size_t size) {
+    return parsed_as(READER_TEXT, text, size);
+}
 
-static void check_read(const char *text, size_t size) {
-    reader_doc doc = parsed(text, size);
+#define CHECK_READ(text) check_read(READER_TEXT, PAGE(text))
+#define CHECK_OM_READ(text) check_read(READER_OPENMETRICS, PAGE(text "# EOF\n"))
+#define CHECK_ANY_READ(text) check_read(READER_ANY_OPENMETRICS, PAGE(text "# EOF\n"))
+
+static void check_read(reader_format format, const char *text, size_t size) {
+    reader_doc doc = parsed_as(format, text, size);
     reader_free(&doc);
 }
 
@@ -366,8 +375,8 @@ TEST(timestamps) {
 
 TEST(help_and_type) {
     static const bad_page pages[] = {
-        {"line 2: HELP after the TYPE of g", PAGE("# TYPE g gauge\n# HELP g Heat.\n")},
-        {"line 3: HELP after the TYPE of g", PAGE(GAUGE_LINE("g 1\n# HELP g Heat."))},
+        {"line 2: HELP of g after its TYPE", PAGE("# TYPE g gauge\n# HELP g Heat.\n")},
+        {"line 3: HELP of g after its samples", PAGE(GAUGE_LINE("g 1\n# HELP g Heat."))},
         {"line 2: a second HELP of g", PAGE("# HELP g a\n# HELP g a\n# TYPE g gauge\n")},
         {"line 2: a second TYPE of g", PAGE("# TYPE g gauge\n# TYPE g gauge\n")},
         {"line 3: TYPE of g after its samples", PAGE(GAUGE_LINE("g 1\n# TYPE g gauge"))},
@@ -541,6 +550,57 @@ TEST(counters) {
         {"line 2: a counter at -5e-324", PAGE("# TYPE c counter\nc -5e-324\n")},
     };
     CHECK_REFUSED(pages);
+}
+
+/* ==== THE OFFICIAL CASES OF OPENMETRICS ==== */
+
+/* One folder for each case: the page in "metrics", what to think of it in "test.json". */
+static const char *cases_folder(void) {
+    const char *folder = getenv("OPENMETRICS_CASES");
+    return folder && *folder ? folder : "../shared/data/openmetrics";
+}
+
+static bool read_case(const char *name, const char *file, char out[8192], size_t *size) {
+    char path[1024];
+    FILE *stream;
+    snprintf(path, sizeof path, "%s/%s/%s", cases_folder(), name, file);
+    stream = fopen(path, "rb");
+    if (!stream)
+        return false;
+    *size = fread(out, 1, 8191, stream);
+    out[*size] = 0;
+    fclose(stream);
+    return true;
+}
+
+static void judge_case(const char *name, int *num_good, int *num_bad) {
+    char page[8192], about[8192], error[READER_ERROR_SIZE];
+    size_t size, about_size;
+    reader_doc doc;
+    bool good, should;
+    if (!read_case(name, "metrics", page, &size) ||
+        !read_case(name, "test.json", about, &about_size))
+        return;
+    should = !strstr(about, "\"shouldParse\": false") && !strstr(about, "\"shouldParse\":false");
+    good = reader_parse_as(READER_ANY_OPENMETRICS, page, size, &doc, error);
+    check_that(good == should, __FILE__, __LINE__, "%s is %s: %s", name,
+               should ? "good, but refused" : "bad, but taken", error);
+    ++*(should ? num_good : num_bad);
+    reader_free(&doc);
+}
+
+TEST(official_openmetrics_cases) {
+    DIR *folder = opendir(cases_folder());
+    struct dirent *entry;
+    int num_good = 0, num_bad = 0;
+    if (!folder)
+        SKIP_EXTRA("the OpenMetrics project's parser cases are not here "
+                   "(OPENMETRICS_CASES=folder says where)");
+    while ((entry = readdir(folder)))
+        judge_case(entry->d_name, &num_good, &num_bad);
+    closedir(folder);
+    CHECK(num_good >= 44);
+    CHECK(num_bad >= 167);
 }
 
 /* ==== SIZE ==== */
