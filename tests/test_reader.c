@@ -552,6 +552,398 @@ TEST(counters) {
     CHECK_REFUSED(pages);
 }
 
+/* ==== OPENMETRICS: WHAT IS READ ==== */
+
+#define OM_PAGE(lines) PAGE(lines "# EOF\n")
+#define OM_GAUGE(lines) OM_PAGE("# TYPE g gauge\n" lines)
+#define OM_COUNTER(lines) OM_PAGE("# TYPE c counter\n" lines)
+#define OM_HISTOGRAM(lines) OM_PAGE("# TYPE h histogram\n" lines)
+#define OM_GAUGEHISTOGRAM(lines) OM_PAGE("# TYPE h gaugehistogram\n" lines)
+#define OM_SUMMARY(lines) OM_PAGE("# TYPE s summary\n" lines)
+
+TEST(openmetrics_families_are_read_as_written) {
+    reader_doc doc = parsed_as(READER_OPENMETRICS,
+                               OM_PAGE("# TYPE wait_seconds counter\n"
+                                       "# UNIT wait_seconds seconds\n"
+                                       "# HELP wait_seconds \\\"Long\\\" \\\\ and\\nwide.\n"
+                                       "wait_seconds_total{a=\"b\"} 0.5 -12.25\n"
+                                       "wait_seconds_created{a=\"b\"} 1605281325.25 -12.25\n"
+                                       "# TYPE u unknown\nu -1\n"
+                                       "# TYPE b info\nb_info{version=\"1.2\"} 1\n"
+                                       "# TYPE s stateset\ns{s=\"on\"} 1\ns{s=\"off\"} 0\n"));
+    const char *ab[] = {"a", "b"};
+    const reader_sample *total = reader_find(&doc, "wait_seconds_total", ab, 2);
+    static const reader_type types[] = {READER_COUNTER, READER_UNKNOWN, READER_INFO,
+                                        READER_STATESET};
+    CHECK_INT(doc.num_families, COUNT_OF(types));
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        CHECK_INT(doc.families[i].type, types[i]);
+    CHECK_STR(doc.families[0].unit, "seconds");
+    CHECK_STR(doc.families[0].help, "\"Long\" \\ and\nwide.");
+    CHECK(doc.families[1].unit == NULL && doc.families[1].help == NULL);
+    if (CHECK(total)) {
+        CHECK(total->has_timestamp && total->timestamp == -12.25 && !total->has_exemplar);
+        CHECK_INT(total->role, READER_PLAIN);
+        CHECK_INT(total[1].role, READER_CREATED);
+    }
+    reader_free(&doc);
+}
+
+TEST(exemplars_are_read) {
+    reader_doc doc = parsed_as(
+        READER_OPENMETRICS,
+        OM_COUNTER("c_total{a=\"b\"} 3 # {trace_id=\"x # {\\\"}\",b=\"\"} 0.5 1605281325.123\n"
+                   "c_total 3 7 # {} NaN 0\n"));
+    const reader_exemplar *first = &doc.samples[0].exemplar, *second = &doc.samples[1].exemplar;
+    CHECK(doc.samples[0].has_exemplar && doc.samples[1].has_exemplar);
+    CHECK_INT(doc.samples[0].num_labels, 1);
+    CHECK_INT(first->num_labels, 2);
+    CHECK_STR(first->labels[0].name, "trace_id");
+    CHECK_STR(first->labels[0].value, "x # {\"}");
+    CHECK_DOUBLE(first->value, 0.5);
+    CHECK(first->has_timestamp && first->timestamp == 1605281325.123);
+    CHECK(!doc.samples[0].has_timestamp && doc.samples[1].has_timestamp);
+    CHECK_INT(second->num_labels, 0);
+    CHECK_DOUBLE(second->value, NAN);
+    reader_free(&doc);
+}
+
+TEST(good_openmetrics_pages_are_taken) {
+    CHECK_OM_READ("");
+    CHECK_OM_READ("# TYPE g gauge\n# TYPE h histogram\n# TYPE a_total gauge\na_total -1\n");
+    CHECK_OM_READ("# TYPE g_s gauge\n# UNIT g_s s\n# HELP g_s \ng_s NaN\n");
+    CHECK_OM_READ("# TYPE a counter\na_total 1\n# TYPE a_total_total gauge\na_total_total 2\n");
+    CHECK_OM_READ("# TYPE c counter\nc_total +Inf\nc_created 0\nc_total{a=\"b\"} 1e+22\n");
+    CHECK_OM_READ("# TYPE s stateset\ns{a=\"1\",s=\"x\"} 1\ns{a=\"1\",s=\"y\"} 1\n"
+                  "s{s=\"x\",a=\"2\"} 0\ns{s=\"y\",a=\"2\"} 0\n");
+    CHECK_OM_READ("# TYPE i info\ni_info 1\ni_info{a=\"b\"} 1\ni_info{c=\"d\"} 1 2\n");
+    CHECK_OM_READ("# TYPE h histogram\nh_bucket{le=\"-1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\n"
+                  "h_created 1.5\n");
+    CHECK_OM_READ("# TYPE h histogram\nh_bucket{le=\"0.0\"} 1\nh_bucket{le=\"1e-05\"} 1\n"
+                  "h_bucket{le=\"0.0001\"} 1 # {} 0.0001 1\nh_bucket{le=\"100000.0\"} 2\n"
+                  "h_bucket{le=\"1e+06\"} 3 # {a=\"b\"} 100000.5 1\n"
+                  "h_bucket{le=\"+Inf\"} 3\nh_sum 1.5\nh_count 3\nh_created 0.25\n");
+    CHECK_OM_READ("# TYPE s summary\ns{quantile=\"0.0\"} NaN\ns{quantile=\"0.5\"} 1\n"
+                  "s{quantile=\"1.0\"} 2\ns_sum 1\ns_count 2\n"
+                  "s_count{a=\"b\"} 2\ns_created{a=\"b\"} 2\n");
+    CHECK_OM_READ("# TYPE h gaugehistogram\nh_bucket{le=\"-1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\n"
+                  "h_gcount 2\nh_gsum -7\n");
+}
+
+/* 64 characters of two bytes and a name of 64 letters. */
+TEST(an_exemplar_has_128_characters_at_most) {
+    char page[1024], error[READER_ERROR_SIZE];
+    for (int extra = 0; extra < 2; extra++) {
+        reader_doc doc;
+        size_t size = (size_t)snprintf(page, sizeof page, "# TYPE c counter\nc_total 1 # {");
+        memset(page + size, 'n', 64);
+        size += 64;
+        size += (size_t)snprintf(page + size, 8, "=\"");
+        for (int i = 0; i < 63 + extra; i++)
+            size += (size_t)snprintf(page + size, 8, "\xc3\xa9");
+        size += (size_t)snprintf(page + size, 64, "\\n\"} 1 1\n# EOF\n");
+        CHECK(reader_parse_as(READER_OPENMETRICS, page, size, &doc, error) == !extra);
+        CHECK_STR(error, extra ? "line 2: an exemplar of 129 characters" : "");
+        reader_free(&doc);
+    }
+}
+
+/* What the specification allows and pytheus.h does not write. */
+TEST(a_lenient_reader_takes_what_may_be) {
+    CHECK_ANY_READ("a 1\nb{c=\"d\"} 2\n");
+    CHECK_ANY_READ("# HELP a A \"quote\" and \\z.\n# TYPE a gauge\na{} 0042\n");
+    CHECK_ANY_READ("# UNIT a \n# HELP a \n# UNIT b_s s\nb_s 1\n");
+    CHECK_ANY_READ(
+        "# TYPE g gauge\ng{a=\"1\"} 1.\ng{a=\"2\"} .5\ng{a=\"3\"} +1E5\ng{a=\"4\"} 1e-3\n"
+        "g{a=\"5\"} iNf\ng{a=\"6\"} -Infinity\ng{a=\"7\"} nan\ng{a=\"8\"} 1.50\n");
+    CHECK_ANY_READ("# TYPE g gauge\ng 1 1\ng 1 1\ng 1 2.5e1\n");
+    CHECK_ANY_READ("# TYPE s summary\ns_count 1 1\ns_sum 1 1\ns_count 2 3\ns_sum 2 3\n");
+    CHECK_ANY_READ("# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1 1\nh_count 1 1\nh_sum 1 1\n"
+                   "h_bucket{le=\"+Inf\"} 2 2\nh_count 2 2\nh_sum 1 2\n");
+    CHECK_ANY_READ("# TYPE s summary\ns{quantile=\"0.9\"} 1\ns{quantile=\"5e-1\"} 1\n");
+    CHECK_ANY_READ("# TYPE c counter\nc_created 1\nc_total 1 # {} 1\n");
+    CHECK_ANY_READ("# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"2\"} 2 # {} 0.5\n"
+                   "h_bucket{le=\"+Inf\"} 2\n");
+    check_read(READER_ANY_OPENMETRICS, PAGE("# EOF"));
+    reader_doc doc = parsed_as(READER_ANY_OPENMETRICS, OM_PAGE("a{b=\"c\0d\"} 1\na{b=\"c\"} 1\n"));
+    CHECK_INT(doc.num_families, 1);
+    CHECK_INT(doc.families[0].type, READER_UNKNOWN);
+    CHECK_STR(doc.samples[0].labels[0].value, "c\xff"
+                                              "d");
+    reader_free(&doc);
+}
+
+/* ==== OPENMETRICS: WHAT IS REFUSED ==== */
+
+TEST(the_end_of_openmetrics) {
+    static const bad_page pages[] = {
+        {"line 1: no # EOF at the end", PAGE("")},
+        {"line 1: no # EOF at the end", PAGE("\n")},
+        {"line 1: no line feed at the end", PAGE("# EOF")},
+        {"line 2: no # EOF at the end", PAGE("# TYPE g gauge\ng 1\n")},
+        {"line 2: no # EOF at the end", PAGE("# TYPE g gauge\n# EOFF\n")},
+        {"line 2: no # EOF at the end", PAGE("# TYPE g gauge\n# EOF \n")},
+        {"line 1: no # EOF at the end", PAGE("# TYPE g gauge# EOF\n")},
+        {"line 2: no # EOF at the end", PAGE("# EOF\n\n")},
+        {"line 1: a comment that is neither HELP nor TYPE nor UNIT", PAGE("# EOF\n# EOF\n")},
+        {"line 3: no # EOF at the end", PAGE("# EOF\n# TYPE g gauge\ng 1\n")},
+        {"line 1: a blank line", OM_PAGE("\n")},
+        {"line 1: a byte order mark", OM_PAGE("\xef\xbb\xbf")},
+        {"line 2: byte 0xff is not UTF-8", OM_GAUGE("g{a=\"\xff\"} 1\n")},
+        {"line 2: a NUL byte", OM_GAUGE("g{a=\"\0\"} 1\n")},
+        {"line 2: a carriage return at the end of the line", OM_GAUGE("g 1\r\n")},
+        {"line 1: a carriage return at the end of the line", OM_PAGE("# TYPE g gauge\r\n")},
+        {"line 1: a comment that is neither HELP nor TYPE nor UNIT", OM_PAGE("# A comment.\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+}
+
+TEST(openmetrics_metadata) {
+    static const bad_page pages[] = {
+        {"line 1: type \"untyped\" does not exist", OM_PAGE("# TYPE g untyped\n")},
+        {"line 2: a second TYPE of g", OM_GAUGE("# TYPE g gauge\n")},
+        {"line 3: a second UNIT of g_s", OM_PAGE("# TYPE g_s gauge\n# UNIT g_s s\n# UNIT g_s s\n")},
+        {"line 3: a second HELP of g", OM_GAUGE("# HELP g a\n# HELP g a\n")},
+        {"line 2: TYPE of g after its HELP", OM_PAGE("# HELP g a\n# TYPE g gauge\n")},
+        {"line 2: TYPE of g_s after its UNIT", OM_PAGE("# UNIT g_s s\n# TYPE g_s gauge\n")},
+        {"line 3: UNIT of g_s after its HELP",
+         OM_PAGE("# TYPE g_s gauge\n# HELP g_s a\n# UNIT g_s s\n")},
+        {"line 3: TYPE of g after its samples", OM_GAUGE("g 1\n# TYPE g gauge\n")},
+        {"line 3: UNIT of g after its samples", OM_GAUGE("g 1\n# UNIT g s\n")},
+        {"line 3: HELP of g after its samples", OM_GAUGE("g 1\n# HELP g s\n")},
+        {"line 1: g has a HELP and no TYPE", OM_PAGE("# HELP g a\n")},
+        {"line 1: g_s has a UNIT and no TYPE", OM_PAGE("# UNIT g_s s\n# TYPE a gauge\n")},
+        {"line 1: g without a TYPE", OM_PAGE("g 1\n")},
+        {"line 1: an empty UNIT of g", OM_GAUGE("# UNIT g \n")},
+        {"line 1: g does not end with _s", OM_GAUGE("# UNIT g s\n")},
+        {"line 1: s does not end with _s", OM_PAGE("# TYPE s gauge\n# UNIT s s\n")},
+        {"line 1: gs does not end with _s", OM_PAGE("# TYPE gs gauge\n# UNIT gs s\n")},
+        {"line 1: c_s_total does not end with _s",
+         OM_PAGE("# TYPE c_s_total gauge\n# UNIT c_s_total s\n")},
+        {"line 1: the info a_s has a unit", OM_PAGE("# TYPE a_s info\n# UNIT a_s s\n")},
+        {"line 1: the stateset a_s has a unit", OM_PAGE("# TYPE a_s stateset\n# UNIT a_s s\n")},
+        {"line 2: a blank at the end of the line", OM_PAGE("# TYPE a_s gauge\n# UNIT a_s s \n")},
+        {"line 2: the line ends after a metric name", OM_GAUGE("# UNIT g\n")},
+        {"line 2: the line ends after a metric name", OM_GAUGE("# HELP g\n")},
+        {"line 2: a quote that is not escaped", OM_GAUGE("# HELP g \"a\"\n")},
+        {"line 2: an escape that does not exist", OM_GAUGE("# HELP g \\t\n")},
+        {"line 2: an escape that does not exist", OM_GAUGE("# HELP g \\\n")},
+        {"line 2: an escape that does not exist", OM_GAUGE("g{a=\"\\t\"} 1\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+}
+
+TEST(openmetrics_names) {
+    static const bad_page pages[] = {
+        {"line 2: c is no sample of the counter c", OM_COUNTER("c 1\n")},
+        {"line 2: i is no sample of the info i", OM_PAGE("# TYPE i info\ni 1\n")},
+        {"line 2: g_created is no sample of the gauge g", OM_GAUGE("g_created 1\n")},
+        {"line 2: h_sum is no sample of the gaugehistogram h", OM_GAUGEHISTOGRAM("h_sum 1\n")},
+        {"line 2: h_gsum is no sample of the histogram h", OM_HISTOGRAM("h_gsum 1\n")},
+        {"line 2: u_total is no sample of the unknown u", OM_PAGE("# TYPE u unknown\nu_total 1\n")},
+        {"line 4: c_total, but the block of c is over",
+         OM_COUNTER("# TYPE g gauge\ng 1\nc_total 1\n")},
+        {"line 3: the name c is taken", OM_COUNTER("# TYPE g gauge\n# TYPE c gauge\n")},
+        {"line 2: a second TYPE of c", OM_COUNTER("# TYPE c gauge\n")},
+        {"line 2: the name c_total is taken", OM_COUNTER("# TYPE c_total gauge\n")},
+        {"line 2: the name c_created is taken", OM_COUNTER("# TYPE c_created gauge\n")},
+        {"line 2: the name c_total is taken", OM_PAGE("# TYPE c_total info\n# TYPE c counter\n")},
+        {"line 2: the name h_bucket is taken", OM_HISTOGRAM("# TYPE h_bucket gauge\n")},
+        {"line 2: the name h_created is taken", OM_HISTOGRAM("# TYPE h_created gauge\n")},
+        {"line 2: the name h_gsum is taken", OM_GAUGEHISTOGRAM("# TYPE h_gsum gauge\n")},
+        {"line 2: the name s_created is taken", OM_SUMMARY("# TYPE s_created gauge\n")},
+        {"line 2: the name i_info is taken", OM_PAGE("# TYPE i info\n# TYPE i_info gauge\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+}
+
+TEST(openmetrics_values) {
+    static const bad_page pages[] = {
+        {"line 2: a counter at NaN", OM_COUNTER("c_total NaN\n")},
+        {"line 2: a counter at -1", OM_COUNTER("c_total -1\n")},
+        {"line 2: a time at NaN", OM_COUNTER("c_created NaN\n")},
+        {"line 2: a time at +Inf", OM_COUNTER("c_created +Inf\n")},
+        {"line 2: an info at 0", OM_PAGE("# TYPE i info\ni_info 0\n")},
+        {"line 2: a state at 2", OM_PAGE("# TYPE s stateset\ns{s=\"a\"} 2\n")},
+        {"line 2: a state at NaN", OM_PAGE("# TYPE s stateset\ns{s=\"a\"} NaN\n")},
+        {"line 2: s without s", OM_PAGE("# TYPE s stateset\ns 1\n")},
+        {"line 2: s without s", OM_PAGE("# TYPE s stateset\ns{s=\"\"} 1\n")},
+        {"line 2: a sum at NaN", OM_HISTOGRAM("h_sum NaN\n")},
+        {"line 2: a sum at -0.5", OM_HISTOGRAM("h_sum -0.5\n")},
+        {"line 2: a sum at NaN", OM_SUMMARY("s_sum NaN\n")},
+        {"line 2: a sum at -1", OM_SUMMARY("s_sum -1\n")},
+        {"line 2: a sum at NaN", OM_GAUGEHISTOGRAM("h_gsum NaN\n")},
+        {"line 4: a sum at -1", OM_GAUGEHISTOGRAM("h_bucket{le=\"+Inf\"} 1\nh_gcount 1\n"
+                                                  "h_gsum -1\n")},
+        {"line 2: a quantile at -1", OM_SUMMARY("s{quantile=\"0.5\"} -1\n")},
+        {"line 2: s_count counts 0.5", OM_SUMMARY("s_count 0.5\n")},
+        {"line 2: h_gcount counts -1", OM_GAUGEHISTOGRAM("h_gcount -1\n")},
+        {"line 2: h_bucket counts +Inf", OM_HISTOGRAM("h_bucket{le=\"+Inf\"} +Inf\n")},
+        {"line 2: value \"1.0\": not a number as it is spelled here", OM_GAUGE("g 1.0\n")},
+        {"line 2: value \"inf\": not a number as it is spelled here", OM_GAUGE("g inf\n")},
+        {"line 2: value \"1e+06\": an integer up to 2^53 with a point or exponent",
+         OM_GAUGE("g 1e+06\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+}
+
+TEST(openmetrics_bounds) {
+    static const bad_page pages[] = {
+        {"line 2: le=\"1\": neither a point nor an exponent",
+         OM_HISTOGRAM("h_bucket{le=\"1\"} 1\n")},
+        {"line 2: le=\"1.50\": not a number as it is spelled here",
+         OM_HISTOGRAM("h_bucket{le=\"1.50\"} 1\n")},
+        {"line 2: le=\"1.5.0\": not a number as it is spelled here",
+         OM_HISTOGRAM("h_bucket{le=\"1.5.0\"} 1\n")},
+        {"line 2: le=\"1e+06.0\": not a number as it is spelled here",
+         OM_HISTOGRAM("h_bucket{le=\"1e+06.0\"} 1\n")},
+        {"line 2: le=\"01.0\": not a number as it is spelled here",
+         OM_HISTOGRAM("h_bucket{le=\"01.0\"} 1\n")},
+        {"line 2: le=\".0\": not a number as it is spelled here",
+         OM_HISTOGRAM("h_bucket{le=\".0\"} 1\n")},
+        {"line 2: le=\"1000000.0\": not as Go spells it",
+         OM_HISTOGRAM("h_bucket{le=\"1000000.0\"} 1\n")},
+        {"line 2: le=\"1e+05\": not as Go spells it", OM_HISTOGRAM("h_bucket{le=\"1e+05\"} 1\n")},
+        {"line 2: le=\"NaN\": not a number", OM_HISTOGRAM("h_bucket{le=\"NaN\"} 1\n")},
+        {"line 2: le=\"-Inf\": a bound of -Inf", OM_HISTOGRAM("h_bucket{le=\"-Inf\"} 1\n")},
+        {"line 2: le=\"+INF\": not a number as it is spelled here",
+         OM_GAUGEHISTOGRAM("h_bucket{le=\"+INF\"} 1\n")},
+        {"line 2: quantile=\"1\": neither a point nor an exponent",
+         OM_SUMMARY("s{quantile=\"1\"} 1\n")},
+        {"line 2: quantile=\"1.5\": not between 0 and 1", OM_SUMMARY("s{quantile=\"1.5\"} 1\n")},
+        {"line 2: s without quantile", OM_SUMMARY("s 1\n")},
+        {"line 2: h_bucket without le", OM_GAUGEHISTOGRAM("h_bucket 1\n")},
+        {"line 2: h_created with le", OM_HISTOGRAM("h_created{le=\"1.0\"} 1\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+}
+
+#define OM_INF "h_bucket{le=\"+Inf\"} 1\n"
+
+TEST(openmetrics_histograms) {
+    static const bad_page pages[] = {
+        {"line 3: h without its _count", OM_HISTOGRAM(OM_INF "h_sum 1\n")},
+        {"line 3: h without its _sum", OM_HISTOGRAM(OM_INF "h_count 1\n")},
+        {"line 3: h without its _gcount", OM_GAUGEHISTOGRAM(OM_INF "h_gsum 1\n")},
+        {"line 3: h without its _gsum", OM_GAUGEHISTOGRAM(OM_INF "h_gcount 1\n")},
+        {"line 3: h without +Inf", OM_HISTOGRAM("h_sum 1\nh_count 1\n")},
+        {"line 2: h without +Inf", OM_HISTOGRAM("h_created 1\n")},
+        {"line 2: h without +Inf", OM_GAUGEHISTOGRAM("h_bucket{le=\"1.0\"} 1\n")},
+        {"line 4: h_count is not what the +Inf bucket counts",
+         OM_HISTOGRAM(OM_INF "h_sum 1\nh_count 2\n")},
+        {"line 5: h with negative bounds and a sum",
+         OM_HISTOGRAM("h_bucket{le=\"-1.0\"} 1\n" OM_INF "h_sum 1\nh_count 1\n")},
+        {"line 3: h_bucket out of order",
+         OM_HISTOGRAM("h_bucket{le=\"2.0\"} 1\nh_bucket{le=\"1.0\"} 1\n" OM_INF)},
+        {"line 3: a bucket of h_bucket that counts less than the last",
+         OM_GAUGEHISTOGRAM("h_bucket{le=\"1.0\"} 2\n" OM_INF)},
+        {"line 3: s out of order", OM_SUMMARY("s{quantile=\"0.9\"} 1\ns{quantile=\"0.5\"} 1\n")},
+        {"line 3: h_bucket after its _created", OM_HISTOGRAM("h_created 1\n" OM_INF)},
+        {"line 3: c_total after its _created", OM_COUNTER("c_created 1\nc_total 1\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+}
+
+TEST(openmetrics_metrics_and_points) {
+    static const bad_page pages[] = {
+        {"line 3: a series of g a second time", OM_GAUGE("g 1\ng 1\n")},
+        {"line 3: a series of g a second time", OM_GAUGE("g 1 1\ng 1 2\n")},
+        {"line 3: a series of i_info a second time",
+         OM_PAGE("# TYPE i info\ni_info 1\ni_info 1\n")},
+        {"line 4: a series of c in two pieces",
+         OM_COUNTER("c_total{a=\"1\"} 1\nc_total{a=\"2\"} 1\nc_created{a=\"1\"} 1\n")},
+        {"line 4: a series of s in two pieces",
+         OM_PAGE("# TYPE s stateset\ns{s=\"a\",e=\"1\"} 1\ns{e=\"2\",s=\"a\"} 0\n"
+                 "s{s=\"b\",e=\"1\"} 1\n")},
+        {"line 4: a series of s in two pieces",
+         OM_SUMMARY("s_count{a=\"1\"} 1\ns_count{a=\"2\"} 1\ns_sum{a=\"1\"} 1\n")},
+        {"line 3: c_created with and without timestamps", OM_COUNTER("c_total 1\nc_created 1 1\n")},
+        {"line 3: h_count with and without timestamps",
+         OM_HISTOGRAM("h_bucket{le=\"+Inf\"} 1 1\nh_count 1\nh_sum 1\n")},
+        {"line 3: c_created goes back in time", OM_COUNTER("c_total 1 2\nc_created 1 1.5\n")},
+        {"line 2: h without its _sum", OM_HISTOGRAM("h_count 1 1\nh_bucket{le=\"+Inf\"} 1 2\n")},
+    };
+    static const bad_page any_pages[] = {
+        {"line 2: a series of g a second time", OM_PAGE("g 1\ng 1\n")},
+        {"line 4: a, but the block of a is over", OM_PAGE("a 1\nb 1\nc 1\na{x=\"1\"} 1\n")},
+        {"line 2: g goes back in time", OM_PAGE("g 1 1e3\ng 1 999\n")},
+        {"line 2: the name a_created is taken", OM_PAGE("a_created 1\n# TYPE a counter\n")},
+        {"line 1: value \"1_0\": not a number", OM_PAGE("a 1_0\n")},
+        {"line 1: value \"0x1\": not a number", OM_PAGE("a 0x1\n")},
+        {"line 1: value \".\": not a number", OM_PAGE("a .\n")},
+        {"line 1: value \"1e\": not a number", OM_PAGE("a 1e\n")},
+        {"line 1: value \"1e400\": too large for a double", OM_PAGE("a 1e400\n")},
+        {"line 1: value \"+nan\": not a number", OM_PAGE("a +nan\n")},
+        {"line 1: byte 0x00 before the value", OM_PAGE("a\0 1\n")},
+        {"line 1: byte 0x00 at the end of the line", OM_PAGE("a 1\0\n")},
+        {"line 1: timestamp \"inf\": not finite", OM_PAGE("a 1 inf\n")},
+        {"line 2: le=\"Inf\": not +Inf", OM_HISTOGRAM("h_bucket{le=\"Inf\"} 1\n")},
+        {"line 2: an exemplar beyond its bucket",
+         OM_HISTOGRAM("h_bucket{le=\"1\"} 1 # {} 1.5\n" OM_INF)},
+    };
+    CHECK_OM_REFUSED(pages);
+    check_refused(READER_ANY_OPENMETRICS, any_pages, COUNT_OF(any_pages));
+}
+
+TEST(openmetrics_timestamps) {
+    static const char *const texts[] = {"",    "-",   "x",     "01",   "1.",  ".5",  "+1",
+                                        "1e3", "NaN", "1.5.5", "1.5 ", "1_0", "0x1", "Inf"};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        char page[128], expected[READER_ERROR_SIZE], error[READER_ERROR_SIZE];
+        reader_doc doc;
+        snprintf(page, sizeof page, "# TYPE g gauge\ng 1 %s\n# EOF\n", texts[i]);
+        snprintf(expected, sizeof expected,
+                 strchr(texts[i], ' ')
+                     ? "line 2: the line ends instead of an exemplar"
+                     : "line 2: timestamp \"%s\": not seconds as they are spelled here",
+                 texts[i]);
+        CHECK(!reader_parse_as(READER_OPENMETRICS, page, strlen(page), &doc, error));
+        CHECK_STR(error, expected);
+        reader_free(&doc);
+    }
+    CHECK_OM_READ("# TYPE g gauge\ng 1 -0.5\ng{a=\"1\"} 1 9223372036854775.807\n"
+                  "g{a=\"2\"} 1 0\ng{a=\"3\"} 1 1605281325.000000001\n");
+}
+
+TEST(exemplars) {
+    static const bad_page pages[] = {
+        {"line 2: g with an exemplar", OM_GAUGE("g 1 # {} 1 1\n")},
+        {"line 2: c_created with an exemplar", OM_COUNTER("c_created 1 # {} 1 1\n")},
+        {"line 2: h_sum with an exemplar", OM_HISTOGRAM("h_sum 1 # {} 1 1\n")},
+        {"line 2: h_count with an exemplar", OM_HISTOGRAM("h_count 1 # {} 1 1\n")},
+        {"line 2: s with an exemplar", OM_SUMMARY("s{quantile=\"0.5\"} 1 # {} 1 1\n")},
+        {"line 2: i_info with an exemplar", OM_PAGE("# TYPE i info\ni_info 1 # {} 1 1\n")},
+        {"line 2: u with an exemplar", OM_PAGE("# TYPE u unknown\nu 1 # {} 1 1\n")},
+        {"line 2: an exemplar without its time", OM_COUNTER("c_total 1 # {} 1\n")},
+        {"line 2: an exemplar beyond its bucket",
+         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1 # {} 1.5 1\n" OM_INF)},
+        {"line 2: an exemplar beyond its bucket",
+         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1 # {} NaN 1\n" OM_INF)},
+        {"line 3: an exemplar of another bucket",
+         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 1 # {} 1 1\n")},
+        {"line 2: label a twice", OM_COUNTER("c_total 1 # {a=\"1\",a=\"2\"} 1 1\n")},
+        {"line 2: label name __a", OM_COUNTER("c_total 1 # {__a=\"1\"} 1 1\n")},
+        {"line 2: the line ends instead of an exemplar", OM_COUNTER("c_total 1 1 \n")},
+        {"line 2: byte 0x23 instead of an exemplar", OM_COUNTER("c_total 1 #{} 1 1\n")},
+        {"line 2: byte 0x23 instead of an exemplar", OM_COUNTER("c_total 1 # 1 1\n")},
+        {"line 2: byte 0x31 before the exemplar's value", OM_COUNTER("c_total 1 # {}1 1\n")},
+        {"line 2: the line ends before the exemplar's value", OM_COUNTER("c_total 1 # {}\n")},
+        {"line 2: value \"\": not a number as it is spelled here", OM_COUNTER("c_total 1 # {} \n")},
+        {"line 2: timestamp \"\": not seconds as they are spelled here",
+         OM_COUNTER("c_total 1 # {} 1 \n")},
+        {"line 2: a blank at the end of the line", OM_COUNTER("c_total 1 # {} 1 1 \n")},
+        {"line 2: a blank at the end of the line", OM_COUNTER("c_total 1 # {} 1 1 # {} 1 1\n")},
+        {"line 2: a blank after a label", OM_COUNTER("c_total 1 # {a=\"b\" } 1 1\n")},
+        {"line 2: value \"1#\": not a number as it is spelled here",
+         OM_COUNTER("c_total 1# {} 1 1\n")},
+    };
+    static const bad_page text[] = {
+        {"line 2: timestamp \"#\" is not an int64", PAGE("# TYPE c counter\nc 1 # {} 1 1\n")},
+    };
+    CHECK_OM_REFUSED(pages);
+    CHECK_REFUSED(text);
+}
+
 /* ==== THE OFFICIAL CASES OF OPENMETRICS ==== */
 
 /* One folder for each case: the page in "metrics", what to think of it in "test.json". */
@@ -682,16 +1074,31 @@ static const char whole_page[] =
     "h_bucket{le=\"+Inf\"} 2\nh_sum 12.5\nh_count 2\n"
     "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns_sum -1.5e-07\ns_count 0\n";
 
-static bool reads(const char *text, size_t size) {
+static const char whole_openmetrics_page[] =
+    "# TYPE wait_seconds counter\n# UNIT wait_seconds seconds\n# HELP wait_seconds A "
+    "\\\"b\\\".\\n\n"
+    "wait_seconds_total{a=\"\\\\\\\"\\n\xc3\xa9\"} 3 17.25 # {trace_id=\"a # b\"} 0.5 16.5\n"
+    "wait_seconds_created{a=\"\\\\\\\"\\n\xc3\xa9\"} 12 17.25\n"
+    "# TYPE h histogram\nh_bucket{le=\"0.005\"} 1 # {} 0.004 3\nh_bucket{le=\"1e+06\"} 2\n"
+    "h_bucket{le=\"+Inf\"} 2\nh_sum 12.5\nh_count 2\nh_created 3\n"
+    "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns_sum 1.5e-07\ns_count 0\n"
+    "# TYPE i info\ni_info{version=\"1.2\"} 1\n# TYPE t stateset\nt{t=\"a\"} 1\nt{t=\"b\"} 0\n"
+    "# TYPE u unknown\nu -Inf\n# EOF\n";
+
+static bool reads_as(reader_format format, const char *text, size_t size) {
     reader_doc doc;
     char error[READER_ERROR_SIZE];
     char *exact = (char *)malloc(size ? size : 1); /* where a sanitizer sees the end */
     memcpy(exact, text, size);
-    bool good = reader_parse(exact, size, &doc, error);
+    bool good = reader_parse_as(format, exact, size, &doc, error);
     CHECK(good == !*error);
     reader_free(&doc);
     free(exact);
     return good;
+}
+
+static bool reads(const char *text, size_t size) {
+    return reads_as(READER_TEXT, text, size);
 }
 
 TEST(a_page_that_stops_is_refused_within_a_line) {
@@ -703,15 +1110,36 @@ TEST(a_page_that_stops_is_refused_within_a_line) {
             reads(whole_page, size);
 }
 
-TEST(damaged_pages_do_no_harm) {
+TEST(an_openmetrics_page_that_stops_is_refused) {
+    size_t whole = sizeof whole_openmetrics_page - 1;
+    CHECK(reads_as(READER_OPENMETRICS, whole_openmetrics_page, whole));
+    CHECK(reads_as(READER_ANY_OPENMETRICS, whole_openmetrics_page, whole));
+    CHECK(reads_as(READER_ANY_OPENMETRICS, whole_openmetrics_page, whole - 1));
+    CHECK(!reads_as(READER_OPENMETRICS, whole_openmetrics_page, whole - 1));
+    for (size_t size = 0; size < whole - 1; size++) {
+        CHECK(!reads_as(READER_OPENMETRICS, whole_openmetrics_page, size));
+        CHECK(!reads_as(READER_ANY_OPENMETRICS, whole_openmetrics_page, size));
+    }
+}
+
+/* How many of 20,000 damaged copies are refused. */
+static int num_refused_of(const char *text, size_t size, reader_format format) {
     uint64_t state = 1;
     int num_refused = 0;
     for (int i = 0; i < 20000; i++) {
-        char page[sizeof whole_page];
-        memcpy(page, whole_page, sizeof page);
+        char page[1024];
+        memcpy(page, text, size);
         for (uint64_t n = 1 + check_random(&state) % 3; n > 0; n--)
-            page[check_random(&state) % (sizeof page - 1)] = (char)check_random(&state);
-        num_refused += !reads(page, sizeof page - 1);
+            page[check_random(&state) % size] = (char)check_random(&state);
+        num_refused += !reads_as(format, page, size);
     }
-    CHECK(num_refused > 15000);
+    return num_refused;
+}
+
+TEST(damaged_pages_do_no_harm) {
+    const char *page = whole_openmetrics_page;
+    size_t size = sizeof whole_openmetrics_page - 1;
+    CHECK(num_refused_of(whole_page, sizeof whole_page - 1, READER_TEXT) > 15000);
+    CHECK(num_refused_of(page, size, READER_OPENMETRICS) > 15000);
+    CHECK(num_refused_of(page, size, READER_ANY_OPENMETRICS) > 15000);
 }
