@@ -13,7 +13,8 @@
  *     const reader_sample *sample = reader_find(&doc, "hits_total", pairs, 2);
  *     reader_free(&doc);
  *
- * reader_parse_as() takes the format as well. Time grows with the size of the text (n log n with the number of samples). C99 and C++11. */
+ * reader_parse_as() takes the format too. Time grows with the size of the text (n log n with the
+ * number of samples). C99 and C++11. */
 #ifndef READER_H
 #define READER_H
 
