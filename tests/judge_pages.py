@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""Reads every saved page in a folder with prometheus_client's parser and compares families, names,
-labels, help texts and values, these to the bit, with what the test put in (the .expect file beside
-the page) or, where that was not kept, with what the page says:
+"""Reads every saved page in a folder with prometheus_client's parsers and compares families, names,
+labels, help texts, units, exemplars and values, these to the bit, with what the test put in (the
+.expect file beside the page) or, where that was not kept, with what the page says:
 
     tests/judge_pages.py build/pages
 
-Three things come out of that parser (0.16) otherwise than they stand on the page, and are expected
-so:
+Its parser of OpenMetrics (0.16) is strict, but takes the first closing brace in an exemplar for the
+end of its labels: there it gets another character instead.
+
+Three things come out of its parser of text (0.16) otherwise than they stand on the page, and are
+expected so:
 - It strips each line and splits it at white space, so that a help text loses the white space around
   it (in Python's sense: U+0085, U+00A0, U+2028 and the like are white space too).
 - It gives counters OpenMetrics names: the family loses a final _total, and samples of a counter
@@ -17,12 +20,13 @@ import sys
 
 sys.dont_write_bytecode = True
 import strict_page
+from prometheus_client.openmetrics import parser as openmetrics_parser
 from prometheus_client.parser import text_string_to_metric_families
-from strict_page import Family, Page, Sample, bits, series
+from strict_page import Exemplar, Family, Page, Sample, bits, series
 
 
 def expected_family(family):
-    name, type_, help_ = family
+    name, type_, help_, _ = family
     if type_ == 'counter' and name.endswith('_total'):
         name = name[:-len('_total')]
     escaped = help_.replace('\\', '\\\\').replace('\n', '\\n').strip()
@@ -41,10 +45,51 @@ def expected_of(page):
                 [expected_sample(sample, short_counters) for sample in page.samples])
 
 
-def read_by_client(text):
-    metrics = list(text_string_to_metric_families(text))
-    return Page([Family(m.name, m.type, m.documentation) for m in metrics],
-                [Sample(s.name, s.labels, s.value) for m in metrics for s in m.samples])
+INSTEAD_OF_BRACE = '!'
+
+
+def without_braces(text):
+    """The page with no brace in an exemplar's labels."""
+    def mend(line):
+        if ' # {' not in line or line.startswith('#'):
+            return line
+        name = strict_page.NAME.match(line)
+        _, at = strict_page.parse_labels(line, name.end())
+        at = strict_page.exemplar_at(line, strict_page.VALUE.match(line, at).end())
+        if at is None:
+            return line
+        _, end = strict_page.parse_labels(line, at)
+        return line[:at] + line[at:end - 1].replace('}', INSTEAD_OF_BRACE) + line[end - 1:]
+    return '\n'.join(map(mend, text.split('\n')))
+
+
+def exemplar_without_braces(sample):
+    if not sample.exemplar:
+        return sample
+    labels = {n: v.replace('}', INSTEAD_OF_BRACE) for n, v in sample.exemplar.labels.items()}
+    return sample._replace(exemplar=sample.exemplar._replace(labels=labels))
+
+
+def exemplar_of(sample):
+    return Exemplar(sample.exemplar.labels, sample.exemplar.value) if sample.exemplar else None
+
+
+def pages_in_text(path):
+    """As read by the client, as expected."""
+    metrics = list(text_string_to_metric_families(strict_page.read(path).decode('utf-8')))
+    return (Page([Family(m.name, m.type, m.documentation) for m in metrics],
+                 [Sample(s.name, s.labels, s.value) for m in metrics for s in m.samples]),
+            expected_of(strict_page.known(path)))
+
+
+def pages_in_openmetrics(path):
+    text = without_braces(strict_page.read(path).decode('utf-8'))
+    metrics = list(openmetrics_parser.text_string_to_metric_families(text))
+    known = strict_page.known(path)
+    return (Page([Family(m.name, m.type, m.documentation, m.unit) for m in metrics],
+                 [Sample(s.name, s.labels, s.value, exemplar_of(s))
+                  for m in metrics for s in m.samples]),
+            known._replace(samples=list(map(exemplar_without_braces, known.samples))))
 
 
 def short(thing):
@@ -58,9 +103,14 @@ def families_that_differ(read, expected):
             yield f'family {"read" if family in read else "expected"}: {short(family)}'
 
 
+def content(sample):
+    exemplar = sample.exemplar
+    return bits(sample.value), exemplar and (exemplar.labels, bits(exemplar.value))
+
+
 def samples_that_differ(read, expected):
-    values = {series(sample): bits(sample.value) for sample in read}
-    wanted = {series(sample): bits(sample.value) for sample in expected}
+    values = {series(sample): content(sample) for sample in read}
+    wanted = {series(sample): content(sample) for sample in expected}
     if len(values) != len(read) or len(wanted) != len(expected):
         yield 'a series twice'
     for key in values.keys() | wanted.keys():
@@ -70,8 +120,8 @@ def samples_that_differ(read, expected):
 
 def complaints(path):
     try:
-        read = read_by_client(strict_page.read(path).decode('utf-8'))
-        expected = expected_of(strict_page.known(path))
+        read, expected = (pages_in_text if strict_page.is_text(path)
+                          else pages_in_openmetrics)(path)
     except Exception as error:
         return [f'{type(error).__name__}: {short(error)}']
     return [*families_that_differ(read.families, expected.families),

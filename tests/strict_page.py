@@ -1,5 +1,6 @@
-"""Saved pages and what is known of them: a small strict reader of the text format 0.0.4, which
-shares nothing with any other reader, and the expectations that tests/page.h writes beside pages."""
+"""Saved pages and what is known of them: a small strict reader of the text format 0.0.4 and of
+OpenMetrics 1.0.0, which shares nothing with any other reader, and the expectations that
+tests/page.h writes beside pages."""
 
 import os
 import re
@@ -12,12 +13,19 @@ class Family(NamedTuple):
     name: str
     type: str
     help: str  # '' where there is none
+    unit: str = ''
+
+
+class Exemplar(NamedTuple):
+    labels: dict
+    value: float
 
 
 class Sample(NamedTuple):
     name: str
     labels: dict
     value: float
+    exemplar: Exemplar = None
 
 
 class Page(NamedTuple):
@@ -29,11 +37,15 @@ class BadPage(Exception):
     pass
 
 
-COMMENT = re.compile(r'# (HELP|TYPE) ([a-zA-Z_:][a-zA-Z0-9_:]*)(?: (.*))?\Z', re.DOTALL)
+COMMENT = re.compile(r'# (HELP|TYPE|UNIT) ([a-zA-Z_:][a-zA-Z0-9_:]*)(?: (.*))?\Z', re.DOTALL)
 NAME = re.compile(r'[a-zA-Z_:][a-zA-Z0-9_:]*')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="')
 BRACE = re.compile(r'}')
-REST = re.compile(r' (NaN|[+-]Inf|-?[0-9]+(?:\.[0-9]+)?(?:e[+-][0-9]{2,3})?)(?: -?[0-9]+)?\Z')
+VALUE = re.compile(r' (NaN|[+-]Inf|-?[0-9]+(?:\.[0-9]+)?(?:e[+-][0-9]{2,3})?)')
+MILLISECONDS = re.compile(r'(?: -?[0-9]+)?\Z')
+SECONDS = re.compile(r'(?: -?[0-9]+(?:\.[0-9]+)?)?')
+EXEMPLAR = re.compile(r' # (?={)')
+EOF = b'# EOF\n'
 
 
 IN_HELP = (('\\n', '\n'),)
@@ -57,11 +69,13 @@ def expect(match, line):
     return match
 
 
-def parse_sample(line):
+def parse_labels(line, at):
+    """The labels in the braces, if there are some, and where they end."""
     # Of the same length, so that places in it are places in the line.
     without_escapes = line.replace('\\\\', '..').replace('\\"', '..')
-    match = expect(NAME.match(line), line)
-    name, at, labels = match[0], match.end(), {}
+    labels = {}
+    if line[at:at + 2] == '{}':
+        return labels, at + 2
     while line[at:at + 1] == (',' if labels else '{'):
         label = expect(LABEL.match(line, at + 1), line)
         end = without_escapes.find('"', label.end())
@@ -71,28 +85,69 @@ def parse_sample(line):
         at = end + 1
     if labels:
         at = expect(BRACE.match(line, at), line).end()
-    return Sample(name, labels, float(expect(REST.match(line, at), line)[1]))
+    return labels, at
 
 
-def parse_comment(line, families):
+def parse_exemplar(line, at):
+    labels, at = parse_labels(line, at)
+    value = expect(VALUE.match(line, at), line)
+    if expect(SECONDS.match(line, value.end()), line).end() != len(line):
+        raise BadPage(f'more after an exemplar: {line!r:.200}')
+    return Exemplar(labels, float(value[1]))
+
+
+def exemplar_at(line, at):
+    """Where an exemplar's brace is, if the value ends here; None if there is no exemplar."""
+    at = expect(SECONDS.match(line, at), line).end()
+    return None if at == len(line) else expect(EXEMPLAR.match(line, at), line).end()
+
+
+def parse_sample(line, in_text):
+    name = expect(NAME.match(line), line)
+    labels, at = parse_labels(line, name.end())
+    value = expect(VALUE.match(line, at), line)
+    exemplar = None
+    if in_text:
+        expect(MILLISECONDS.match(line, value.end()), line)
+    else:
+        at = exemplar_at(line, value.end())
+        exemplar = None if at is None else parse_exemplar(line, at)
+    return Sample(name[0], labels, float(value[1]), exemplar)
+
+
+def parse_comment(line, families, in_text):
     kind, name, text = expect(COMMENT.match(line), line).groups()
-    help_ = unescape(text or '', IN_HELP) if kind == 'HELP' else ''
-    if kind == 'TYPE' and families and families[-1] == Family(name, '', families[-1].help):
-        help_ = families.pop().help
-    families.append(Family(name, text if kind == 'TYPE' else '', help_))
+    family = Family(name, '', '')
+    if families and families[-1].name == name:
+        family = families.pop()
+    if kind == 'TYPE':
+        family = family._replace(type=text)
+    elif kind == 'HELP':
+        family = family._replace(help=unescape(text or '', IN_HELP if in_text else IN_LABEL))
+    else:
+        family = family._replace(unit=text)
+    families.append(family)
 
 
-def parse(page):
-    """The families and samples on the page, in order."""
-    families, samples = [], []
+def lines_of(page, in_text):
+    if not in_text:
+        if not page.endswith(EOF):
+            raise BadPage('no # EOF at the end')
+        page = page[:-len(EOF)]
     lines = page.decode('utf-8').split('\n')
     if lines.pop():
         raise BadPage('no line feed at the end')
-    for line in lines:
+    return lines
+
+
+def parse(page, in_text=True):
+    """The families and samples on the page, in order."""
+    families, samples = [], []
+    for line in lines_of(page, in_text):
         if line.startswith('#'):
-            parse_comment(line, families)
+            parse_comment(line, families, in_text)
         else:
-            samples.append(parse_sample(line))
+            samples.append(parse_sample(line, in_text))
     return Page(families, samples)
 
 
@@ -101,13 +156,19 @@ def parse_expectation(text):
     families, samples = [], []
     def word(text):
         return bytes.fromhex(text).decode('utf-8')
+    def number(text):
+        return struct.unpack('>d', bytes.fromhex(text))[0]
+    def labels(pairs):
+        return dict(map(word, pair.split('=')) for pair in pairs)
     for kind, *fields in (line.split(' ') for line in text.splitlines()):
         if kind == 'F':
-            families.append(Family(word(fields[0]), fields[1], word(fields[2][1:])))
+            families.append(Family(word(fields[0]), fields[1], word(fields[2][1:]),
+                                   word(fields[3][1:])))
+        elif kind == 'S':
+            samples.append(Sample(word(fields[1]), labels(fields[2:]), number(fields[0])))
         else:
-            labels = dict(map(word, pair.split('=')) for pair in fields[2:])
-            value, = struct.unpack('>d', bytes.fromhex(fields[0]))
-            samples.append(Sample(word(fields[1]), labels, value))
+            exemplar = Exemplar(labels(fields[1:]), number(fields[0]))
+            samples[-1] = samples[-1]._replace(exemplar=exemplar)
     return Page(families, samples)
 
 
@@ -119,6 +180,11 @@ def bits(value):
 def series(sample):
     """What tells a sample from others: empty labels are as good as none."""
     return sample.name, frozenset((n, v) for n, v in sample.labels.items() if v)
+
+
+def is_text(path):
+    """Whether the page is in the text format; the others are in OpenMetrics."""
+    return not path.endswith('.om')
 
 
 def saved_pages(folder):
@@ -136,10 +202,9 @@ def read(path):
 
 def known(path):
     """What ought to be read from the page: what the test put in, or else what the page says."""
-    expectation = os.path.splitext(path)[0] + '.expect'
-    if os.path.exists(expectation):
-        return parse_expectation(read(expectation).decode('ascii'))
-    return parse(read(path))
+    if os.path.exists(path + '.expect'):
+        return parse_expectation(read(path + '.expect').decode('ascii'))
+    return parse(read(path), is_text(path))
 
 
 def finish(num_passed, num_failed):

@@ -949,7 +949,7 @@ static char *valid_page(pytheus_registry *r) {
     reader_doc doc;
     char error[READER_ERROR_SIZE];
     size_t size = 0;
-    char *text = page_generate(r, &size, __FILE__, __LINE__);
+    char *text = page_generate(r, PYTHEUS_TEXT, &size, __FILE__, __LINE__);
     if (check_that(reader_parse(text, size, &doc, error), __FILE__, __LINE__, "%s", error))
         reader_free(&doc);
     return text;
