@@ -430,12 +430,11 @@ static inline const char *reader_any_bound_fault(const char *text, double *bound
     return !fault && *bound == HUGE_VAL && strcmp(text, "+Inf") != 0 ? "not +Inf" : fault;
 }
 
-/* Seconds, without an exponent. */
+/* Seconds, with milliseconds: 1605281325.120 */
 static inline const char *reader_seconds_fault(const char *text, double *seconds) {
-    const char *digits = text + (*text == '-'), *fraction = digits + reader_span(digits);
-    size_t num = *fraction == '.' ? reader_span(fraction + 1) : 1;
-    if (digits == fraction || (*digits == '0' && fraction - digits > 1) || !num ||
-        *(*fraction == '.' ? fraction + 1 + num : fraction))
+    const char *digits = text + (*text == '-'), *point = digits + reader_span(digits);
+    if (digits == point || (*digits == '0' && point - digits > 1) || *point != '.' ||
+        reader_span(point + 1) != 3 || point[4])
         return "not seconds as they are spelled here";
     return reader_any_number_fault(text, seconds);
 }
@@ -546,6 +545,77 @@ static inline bool reader_end_line(reader *r) {
     return true;
 }
 
+/* ==== FAMILIES ==== */
+
+static inline reader_family *reader_current(const reader *r) {
+    return r->doc->num_families ? &r->doc->families[r->doc->num_families - 1] : NULL;
+}
+
+/* What is added to a family's name for its samples. */
+typedef struct reader_suffix {
+    reader_type type;
+    const char *text;
+    reader_role role;
+} reader_suffix;
+
+static const reader_suffix reader_text_suffixes[] = {
+    {READER_UNTYPED, "", READER_PLAIN},         {READER_COUNTER, "", READER_PLAIN},
+    {READER_GAUGE, "", READER_PLAIN},           {READER_HISTOGRAM, "_sum", READER_SUM},
+    {READER_HISTOGRAM, "_count", READER_COUNT}, {READER_HISTOGRAM, "_bucket", READER_BUCKET},
+    {READER_SUMMARY, "", READER_QUANTILE},      {READER_SUMMARY, "_sum", READER_SUM},
+    {READER_SUMMARY, "_count", READER_COUNT},
+};
+
+static const reader_suffix reader_openmetrics_suffixes[] = {
+    {READER_UNKNOWN, "", READER_PLAIN},
+    {READER_COUNTER, "_total", READER_PLAIN},
+    {READER_COUNTER, "_created", READER_CREATED},
+    {READER_GAUGE, "", READER_PLAIN},
+    {READER_HISTOGRAM, "_sum", READER_SUM},
+    {READER_HISTOGRAM, "_count", READER_COUNT},
+    {READER_HISTOGRAM, "_bucket", READER_BUCKET},
+    {READER_HISTOGRAM, "_created", READER_CREATED},
+    {READER_SUMMARY, "", READER_QUANTILE},
+    {READER_SUMMARY, "_sum", READER_SUM},
+    {READER_SUMMARY, "_count", READER_COUNT},
+    {READER_SUMMARY, "_created", READER_CREATED},
+    {READER_INFO, "_info", READER_PLAIN},
+    {READER_STATESET, "", READER_PLAIN},
+    {READER_GAUGEHISTOGRAM, "_gsum", READER_SUM},
+    {READER_GAUGEHISTOGRAM, "_gcount", READER_COUNT},
+    {READER_GAUGEHISTOGRAM, "_bucket", READER_BUCKET},
+};
+
+/* The i-th suffix of a type, or NULL. */
+static inline const reader_suffix *reader_suffix_of(const reader_doc *doc, reader_type type,
+                                                    size_t i) {
+    bool in_text = doc->format == READER_TEXT;
+    const reader_suffix *at = in_text ? reader_text_suffixes : reader_openmetrics_suffixes;
+    size_t num = in_text ? sizeof reader_text_suffixes : sizeof reader_openmetrics_suffixes;
+    for (const reader_suffix *end = at + num / sizeof *at; at < end; at++)
+        if (at->type == type && i-- == 0)
+            return at;
+    return NULL;
+}
+
+static inline reader_role reader_role_of(const reader_doc *doc, const reader_family *family,
+                                         const char *name) {
+    size_t size = strlen(family->name);
+    const reader_suffix *suffix;
+    if (strncmp(name, family->name, size) != 0)
+        return READER_STRANGER;
+    for (size_t i = 0; (suffix = reader_suffix_of(doc, family->type, i)); i++)
+        if (!strcmp(suffix->text, name + size))
+            return suffix->role;
+    return READER_STRANGER;
+}
+
+static inline reader_role reader_role_in_current(const reader *r, const char *name) {
+    const reader_family *family = reader_current(r);
+    bool is_typed = family && (family->has_type || reader_is_lenient(r));
+    return is_typed ? reader_role_of(r->doc, family, name) : READER_STRANGER;
+}
+
 /* ==== LINES ==== */
 
 static inline bool reader_label_pair(reader *r) {
@@ -578,10 +648,12 @@ static inline bool reader_label_set(reader *r, bool may_be_empty) {
     return reader_skip(r, "}") || reader_unexpected(r, "after a label");
 }
 
-static inline bool reader_value(reader *r, const char **text, double *value) {
+/* The number of a sample or exemplar; that of a _created sample is spelled like a timestamp. */
+static inline bool reader_value(reader *r, bool is_time, const char **text, double *value) {
     const char *fault;
     *text = reader_word(r);
     fault = reader_is_lenient(r) ? reader_any_number_fault(*text, value)
+            : is_time            ? reader_seconds_fault(*text, value)
                                  : reader_value_fault(*text, value);
     return !fault || reader_refuse(r, r->line, "value \"%.60s\": %s", *text, fault);
 }
@@ -621,7 +693,7 @@ static inline bool reader_exemplar_of(reader *r, reader_sample *sample) {
     exemplar->num_labels = r->doc->num_labels - exemplar->first_label;
     if (!reader_skip(r, " "))
         return reader_unexpected(r, "before the exemplar's value");
-    if (!reader_value(r, &text, &exemplar->value))
+    if (!reader_value(r, false, &text, &exemplar->value))
         return false;
     exemplar->has_timestamp = reader_skip(r, " ");
     return !exemplar->has_timestamp || reader_seconds(r, &exemplar->timestamp);
@@ -652,15 +724,12 @@ static inline bool reader_sample_line(reader *r, reader_sample *sample) {
     sample->num_labels = r->doc->num_labels - sample->first_label;
     if (!reader_skip(r, " "))
         return reader_unexpected(r, "before the value");
-    return reader_value(r, &sample->value_text, &sample->value) && reader_after_value(r, sample) &&
-           reader_end_line(r);
+    sample->role = reader_role_in_current(r, sample->name);
+    return reader_value(r, sample->role == READER_CREATED, &sample->value_text, &sample->value) &&
+           reader_after_value(r, sample) && reader_end_line(r);
 }
 
 /* ==== RULES: LINE BY LINE ==== */
-
-static inline reader_family *reader_current(const reader *r) {
-    return r->doc->num_families ? &r->doc->families[r->doc->num_families - 1] : NULL;
-}
 
 static inline bool reader_is_current(const reader *r, const char *name) {
     const reader_family *family = reader_current(r);
@@ -755,65 +824,6 @@ static inline bool reader_take_keyword(reader *r, reader_keyword keyword, const 
         return reader_set_type(r, family, text, line);
     *(keyword == READER_HELP ? &family->help : &family->unit) = text;
     return true;
-}
-
-/* What is added to a family's name for its samples. */
-typedef struct reader_suffix {
-    reader_type type;
-    const char *text;
-    reader_role role;
-} reader_suffix;
-
-static const reader_suffix reader_text_suffixes[] = {
-    {READER_UNTYPED, "", READER_PLAIN},         {READER_COUNTER, "", READER_PLAIN},
-    {READER_GAUGE, "", READER_PLAIN},           {READER_HISTOGRAM, "_sum", READER_SUM},
-    {READER_HISTOGRAM, "_count", READER_COUNT}, {READER_HISTOGRAM, "_bucket", READER_BUCKET},
-    {READER_SUMMARY, "", READER_QUANTILE},      {READER_SUMMARY, "_sum", READER_SUM},
-    {READER_SUMMARY, "_count", READER_COUNT},
-};
-
-static const reader_suffix reader_openmetrics_suffixes[] = {
-    {READER_UNKNOWN, "", READER_PLAIN},
-    {READER_COUNTER, "_total", READER_PLAIN},
-    {READER_COUNTER, "_created", READER_CREATED},
-    {READER_GAUGE, "", READER_PLAIN},
-    {READER_HISTOGRAM, "_sum", READER_SUM},
-    {READER_HISTOGRAM, "_count", READER_COUNT},
-    {READER_HISTOGRAM, "_bucket", READER_BUCKET},
-    {READER_HISTOGRAM, "_created", READER_CREATED},
-    {READER_SUMMARY, "", READER_QUANTILE},
-    {READER_SUMMARY, "_sum", READER_SUM},
-    {READER_SUMMARY, "_count", READER_COUNT},
-    {READER_SUMMARY, "_created", READER_CREATED},
-    {READER_INFO, "_info", READER_PLAIN},
-    {READER_STATESET, "", READER_PLAIN},
-    {READER_GAUGEHISTOGRAM, "_gsum", READER_SUM},
-    {READER_GAUGEHISTOGRAM, "_gcount", READER_COUNT},
-    {READER_GAUGEHISTOGRAM, "_bucket", READER_BUCKET},
-};
-
-/* The i-th suffix of a type, or NULL. */
-static inline const reader_suffix *reader_suffix_of(const reader_doc *doc, reader_type type,
-                                                    size_t i) {
-    bool in_text = doc->format == READER_TEXT;
-    const reader_suffix *at = in_text ? reader_text_suffixes : reader_openmetrics_suffixes;
-    size_t num = in_text ? sizeof reader_text_suffixes : sizeof reader_openmetrics_suffixes;
-    for (const reader_suffix *end = at + num / sizeof *at; at < end; at++)
-        if (at->type == type && i-- == 0)
-            return at;
-    return NULL;
-}
-
-static inline reader_role reader_role_of(const reader_doc *doc, const reader_family *family,
-                                         const char *name) {
-    size_t size = strlen(family->name);
-    const reader_suffix *suffix;
-    if (strncmp(name, family->name, size) != 0)
-        return READER_STRANGER;
-    for (size_t i = 0; (suffix = reader_suffix_of(doc, family->type, i)); i++)
-        if (!strcmp(suffix->text, name + size))
-            return suffix->role;
-    return READER_STRANGER;
 }
 
 static inline bool reader_refuse_stranger(const reader *r, const reader_sample *sample) {
@@ -971,9 +981,6 @@ static inline bool reader_take_stranger(reader *r, reader_sample *sample) {
 }
 
 static inline bool reader_take_sample(reader *r, reader_sample *sample) {
-    const reader_family *family = reader_current(r);
-    bool is_typed = family && (family->has_type || reader_is_lenient(r));
-    sample->role = is_typed ? reader_role_of(r->doc, family, sample->name) : READER_STRANGER;
     if (sample->role == READER_STRANGER && !reader_take_stranger(r, sample))
         return false;
     if (!reader_check_labels(r, sample->line, sample->first_label, sample->num_labels) ||

@@ -566,8 +566,8 @@ TEST(openmetrics_families_are_read_as_written) {
                                OM_PAGE("# TYPE wait_seconds counter\n"
                                        "# UNIT wait_seconds seconds\n"
                                        "# HELP wait_seconds \\\"Long\\\" \\\\ and\\nwide.\n"
-                                       "wait_seconds_total{a=\"b\"} 0.5 -12.25\n"
-                                       "wait_seconds_created{a=\"b\"} 1605281325.25 -12.25\n"
+                                       "wait_seconds_total{a=\"b\"} 0.5 -12.250\n"
+                                       "wait_seconds_created{a=\"b\"} 1605281325.250 -12.250\n"
                                        "# TYPE u unknown\nu -1\n"
                                        "# TYPE b info\nb_info{version=\"1.2\"} 1\n"
                                        "# TYPE s stateset\ns{s=\"on\"} 1\ns{s=\"off\"} 0\n"));
@@ -593,7 +593,7 @@ TEST(exemplars_are_read) {
     reader_doc doc = parsed_as(
         READER_OPENMETRICS,
         OM_COUNTER("c_total{a=\"b\"} 3 # {trace_id=\"x # {\\\"}\",b=\"\"} 0.5 1605281325.123\n"
-                   "c_total 3 7 # {} NaN 0\n"));
+                   "c_total 3 7.000 # {} NaN 0.000\n"));
     const reader_exemplar *first = &doc.samples[0].exemplar, *second = &doc.samples[1].exemplar;
     CHECK(doc.samples[0].has_exemplar && doc.samples[1].has_exemplar);
     CHECK_INT(doc.samples[0].num_labels, 1);
@@ -613,19 +613,19 @@ TEST(good_openmetrics_pages_are_taken) {
     CHECK_OM_READ("# TYPE g gauge\n# TYPE h histogram\n# TYPE a_total gauge\na_total -1\n");
     CHECK_OM_READ("# TYPE g_s gauge\n# UNIT g_s s\n# HELP g_s \ng_s NaN\n");
     CHECK_OM_READ("# TYPE a counter\na_total 1\n# TYPE a_total_total gauge\na_total_total 2\n");
-    CHECK_OM_READ("# TYPE c counter\nc_total +Inf\nc_created 0\nc_total{a=\"b\"} 1e+22\n");
+    CHECK_OM_READ("# TYPE c counter\nc_total +Inf\nc_created 0.000\nc_total{a=\"b\"} 1e+22\n");
     CHECK_OM_READ("# TYPE s stateset\ns{a=\"1\",s=\"x\"} 1\ns{a=\"1\",s=\"y\"} 1\n"
                   "s{s=\"x\",a=\"2\"} 0\ns{s=\"y\",a=\"2\"} 0\n");
-    CHECK_OM_READ("# TYPE i info\ni_info 1\ni_info{a=\"b\"} 1\ni_info{c=\"d\"} 1 2\n");
+    CHECK_OM_READ("# TYPE i info\ni_info 1\ni_info{a=\"b\"} 1\ni_info{c=\"d\"} 1 2.000\n");
     CHECK_OM_READ("# TYPE h histogram\nh_bucket{le=\"-1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\n"
-                  "h_created 1.5\n");
+                  "h_created 1.500\n");
     CHECK_OM_READ("# TYPE h histogram\nh_bucket{le=\"0.0\"} 1\nh_bucket{le=\"1e-05\"} 1\n"
-                  "h_bucket{le=\"0.0001\"} 1 # {} 0.0001 1\nh_bucket{le=\"100000.0\"} 2\n"
-                  "h_bucket{le=\"1e+06\"} 3 # {a=\"b\"} 100000.5 1\n"
-                  "h_bucket{le=\"+Inf\"} 3\nh_sum 1.5\nh_count 3\nh_created 0.25\n");
+                  "h_bucket{le=\"0.0001\"} 1 # {} 0.0001 1.000\nh_bucket{le=\"100000.0\"} 2\n"
+                  "h_bucket{le=\"1e+06\"} 3 # {a=\"b\"} 100000.5 1.000\n"
+                  "h_bucket{le=\"+Inf\"} 3\nh_sum 1.5\nh_count 3\nh_created 0.250\n");
     CHECK_OM_READ("# TYPE s summary\ns{quantile=\"0.0\"} NaN\ns{quantile=\"0.5\"} 1\n"
                   "s{quantile=\"1.0\"} 2\ns_sum 1\ns_count 2\n"
-                  "s_count{a=\"b\"} 2\ns_created{a=\"b\"} 2\n");
+                  "s_count{a=\"b\"} 2\ns_created{a=\"b\"} 2.000\n");
     CHECK_OM_READ("# TYPE h gaugehistogram\nh_bucket{le=\"-1.0\"} 1\nh_bucket{le=\"+Inf\"} 2\n"
                   "h_gcount 2\nh_gsum -7\n");
 }
@@ -641,7 +641,7 @@ TEST(an_exemplar_has_128_characters_at_most) {
         size += (size_t)snprintf(page + size, 8, "=\"");
         for (int i = 0; i < 63 + extra; i++)
             size += (size_t)snprintf(page + size, 8, "\xc3\xa9");
-        size += (size_t)snprintf(page + size, 64, "\\n\"} 1 1\n# EOF\n");
+        size += (size_t)snprintf(page + size, 64, "\\n\"} 1 1.000\n# EOF\n");
         CHECK(reader_parse_as(READER_OPENMETRICS, page, size, &doc, error) == !extra);
         CHECK_STR(error, extra ? "line 2: an exemplar of 129 characters" : "");
         reader_free(&doc);
@@ -761,8 +761,10 @@ TEST(openmetrics_values) {
     static const bad_page pages[] = {
         {"line 2: a counter at NaN", OM_COUNTER("c_total NaN\n")},
         {"line 2: a counter at -1", OM_COUNTER("c_total -1\n")},
-        {"line 2: a time at NaN", OM_COUNTER("c_created NaN\n")},
-        {"line 2: a time at +Inf", OM_COUNTER("c_created +Inf\n")},
+        {"line 2: value \"NaN\": not seconds as they are spelled here",
+         OM_COUNTER("c_created NaN\n")},
+        {"line 2: value \"1.5\": not seconds as they are spelled here",
+         OM_COUNTER("c_created 1.5\n")},
         {"line 2: an info at 0", OM_PAGE("# TYPE i info\ni_info 0\n")},
         {"line 2: a state at 2", OM_PAGE("# TYPE s stateset\ns{s=\"a\"} 2\n")},
         {"line 2: a state at NaN", OM_PAGE("# TYPE s stateset\ns{s=\"a\"} NaN\n")},
@@ -813,7 +815,7 @@ TEST(openmetrics_bounds) {
         {"line 2: quantile=\"1.5\": not between 0 and 1", OM_SUMMARY("s{quantile=\"1.5\"} 1\n")},
         {"line 2: s without quantile", OM_SUMMARY("s 1\n")},
         {"line 2: h_bucket without le", OM_GAUGEHISTOGRAM("h_bucket 1\n")},
-        {"line 2: h_created with le", OM_HISTOGRAM("h_created{le=\"1.0\"} 1\n")},
+        {"line 2: h_created with le", OM_HISTOGRAM("h_created{le=\"1.0\"} 1.000\n")},
     };
     CHECK_OM_REFUSED(pages);
 }
@@ -827,7 +829,7 @@ TEST(openmetrics_histograms) {
         {"line 3: h without its _gcount", OM_GAUGEHISTOGRAM(OM_INF "h_gsum 1\n")},
         {"line 3: h without its _gsum", OM_GAUGEHISTOGRAM(OM_INF "h_gcount 1\n")},
         {"line 3: h without +Inf", OM_HISTOGRAM("h_sum 1\nh_count 1\n")},
-        {"line 2: h without +Inf", OM_HISTOGRAM("h_created 1\n")},
+        {"line 2: h without +Inf", OM_HISTOGRAM("h_created 1.000\n")},
         {"line 2: h without +Inf", OM_GAUGEHISTOGRAM("h_bucket{le=\"1.0\"} 1\n")},
         {"line 4: h_count is not what the +Inf bucket counts",
          OM_HISTOGRAM(OM_INF "h_sum 1\nh_count 2\n")},
@@ -838,8 +840,8 @@ TEST(openmetrics_histograms) {
         {"line 3: a bucket of h_bucket that counts less than the last",
          OM_GAUGEHISTOGRAM("h_bucket{le=\"1.0\"} 2\n" OM_INF)},
         {"line 3: s out of order", OM_SUMMARY("s{quantile=\"0.9\"} 1\ns{quantile=\"0.5\"} 1\n")},
-        {"line 3: h_bucket after its _created", OM_HISTOGRAM("h_created 1\n" OM_INF)},
-        {"line 3: c_total after its _created", OM_COUNTER("c_created 1\nc_total 1\n")},
+        {"line 3: h_bucket after its _created", OM_HISTOGRAM("h_created 1.000\n" OM_INF)},
+        {"line 3: c_total after its _created", OM_COUNTER("c_created 1.000\nc_total 1\n")},
     };
     CHECK_OM_REFUSED(pages);
 }
@@ -847,27 +849,30 @@ TEST(openmetrics_histograms) {
 TEST(openmetrics_metrics_and_points) {
     static const bad_page pages[] = {
         {"line 3: a series of g a second time", OM_GAUGE("g 1\ng 1\n")},
-        {"line 3: a series of g a second time", OM_GAUGE("g 1 1\ng 1 2\n")},
+        {"line 3: a series of g a second time", OM_GAUGE("g 1 1.000\ng 1 2.000\n")},
         {"line 3: a series of i_info a second time",
          OM_PAGE("# TYPE i info\ni_info 1\ni_info 1\n")},
         {"line 4: a series of c in two pieces",
-         OM_COUNTER("c_total{a=\"1\"} 1\nc_total{a=\"2\"} 1\nc_created{a=\"1\"} 1\n")},
+         OM_COUNTER("c_total{a=\"1\"} 1\nc_total{a=\"2\"} 1\nc_created{a=\"1\"} 1.000\n")},
         {"line 4: a series of s in two pieces",
          OM_PAGE("# TYPE s stateset\ns{s=\"a\",e=\"1\"} 1\ns{e=\"2\",s=\"a\"} 0\n"
                  "s{s=\"b\",e=\"1\"} 1\n")},
         {"line 4: a series of s in two pieces",
          OM_SUMMARY("s_count{a=\"1\"} 1\ns_count{a=\"2\"} 1\ns_sum{a=\"1\"} 1\n")},
-        {"line 3: c_created with and without timestamps", OM_COUNTER("c_total 1\nc_created 1 1\n")},
+        {"line 3: c_created with and without timestamps",
+         OM_COUNTER("c_total 1\nc_created 1.000 1.000\n")},
         {"line 3: h_count with and without timestamps",
-         OM_HISTOGRAM("h_bucket{le=\"+Inf\"} 1 1\nh_count 1\nh_sum 1\n")},
-        {"line 3: c_created goes back in time", OM_COUNTER("c_total 1 2\nc_created 1 1.5\n")},
-        {"line 2: h without its _sum", OM_HISTOGRAM("h_count 1 1\nh_bucket{le=\"+Inf\"} 1 2\n")},
+         OM_HISTOGRAM("h_bucket{le=\"+Inf\"} 1 1.000\nh_count 1\nh_sum 1\n")},
+        {"line 3: c_created goes back in time",
+         OM_COUNTER("c_total 1 2.000\nc_created 1.000 1.999\n")},
+        {"line 2: h without its _sum",
+         OM_HISTOGRAM("h_count 1 1.000\nh_bucket{le=\"+Inf\"} 1 2.000\n")},
     };
     static const bad_page any_pages[] = {
         {"line 2: a series of g a second time", OM_PAGE("g 1\ng 1\n")},
         {"line 4: a, but the block of a is over", OM_PAGE("a 1\nb 1\nc 1\na{x=\"1\"} 1\n")},
         {"line 2: g goes back in time", OM_PAGE("g 1 1e3\ng 1 999\n")},
-        {"line 2: the name a_created is taken", OM_PAGE("a_created 1\n# TYPE a counter\n")},
+        {"line 2: the name a_created is taken", OM_PAGE("a_created 1.000\n# TYPE a counter\n")},
         {"line 1: value \"1_0\": not a number", OM_PAGE("a 1_0\n")},
         {"line 1: value \"0x1\": not a number", OM_PAGE("a 0x1\n")},
         {"line 1: value \".\": not a number", OM_PAGE("a .\n")},
@@ -877,6 +882,7 @@ TEST(openmetrics_metrics_and_points) {
         {"line 1: byte 0x00 before the value", OM_PAGE("a\0 1\n")},
         {"line 1: byte 0x00 at the end of the line", OM_PAGE("a 1\0\n")},
         {"line 1: timestamp \"inf\": not finite", OM_PAGE("a 1 inf\n")},
+        {"line 2: a time at NaN", OM_COUNTER("c_created NaN\n")},
         {"line 2: le=\"Inf\": not +Inf", OM_HISTOGRAM("h_bucket{le=\"Inf\"} 1\n")},
         {"line 2: an exemplar beyond its bucket",
          OM_HISTOGRAM("h_bucket{le=\"1\"} 1 # {} 1.5\n" OM_INF)},
@@ -886,8 +892,9 @@ TEST(openmetrics_metrics_and_points) {
 }
 
 TEST(openmetrics_timestamps) {
-    static const char *const texts[] = {"",    "-",   "x",     "01",   "1.",  ".5",  "+1",
-                                        "1e3", "NaN", "1.5.5", "1.5 ", "1_0", "0x1", "Inf"};
+    static const char *const texts[] = {"",     "-",      "x",       "01.000", "1.",      "1",
+                                        ".500", "+1.000", "1e3",     "NaN",    "1.500.5", "1.500 ",
+                                        "1.50", "1.5000", "1_0.000", "0x1",    "Inf",     "1.00x"};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         char page[128], expected[READER_ERROR_SIZE], error[READER_ERROR_SIZE];
         reader_doc doc;
@@ -901,29 +908,29 @@ TEST(openmetrics_timestamps) {
         CHECK_STR(error, expected);
         reader_free(&doc);
     }
-    CHECK_OM_READ("# TYPE g gauge\ng 1 -0.5\ng{a=\"1\"} 1 9223372036854775.807\n"
-                  "g{a=\"2\"} 1 0\ng{a=\"3\"} 1 1605281325.000000001\n");
+    CHECK_OM_READ("# TYPE g gauge\ng 1 -0.500\ng{a=\"1\"} 1 9223372036854775.807\n"
+                  "g{a=\"2\"} 1 0.000\ng{a=\"3\"} 1 1605281325.001\n");
 }
 
 TEST(exemplars) {
     static const bad_page pages[] = {
-        {"line 2: g with an exemplar", OM_GAUGE("g 1 # {} 1 1\n")},
-        {"line 2: c_created with an exemplar", OM_COUNTER("c_created 1 # {} 1 1\n")},
-        {"line 2: h_sum with an exemplar", OM_HISTOGRAM("h_sum 1 # {} 1 1\n")},
-        {"line 2: h_count with an exemplar", OM_HISTOGRAM("h_count 1 # {} 1 1\n")},
-        {"line 2: s with an exemplar", OM_SUMMARY("s{quantile=\"0.5\"} 1 # {} 1 1\n")},
-        {"line 2: i_info with an exemplar", OM_PAGE("# TYPE i info\ni_info 1 # {} 1 1\n")},
-        {"line 2: u with an exemplar", OM_PAGE("# TYPE u unknown\nu 1 # {} 1 1\n")},
+        {"line 2: g with an exemplar", OM_GAUGE("g 1 # {} 1 1.000\n")},
+        {"line 2: c_created with an exemplar", OM_COUNTER("c_created 1.000 # {} 1 1.000\n")},
+        {"line 2: h_sum with an exemplar", OM_HISTOGRAM("h_sum 1 # {} 1 1.000\n")},
+        {"line 2: h_count with an exemplar", OM_HISTOGRAM("h_count 1 # {} 1 1.000\n")},
+        {"line 2: s with an exemplar", OM_SUMMARY("s{quantile=\"0.5\"} 1 # {} 1 1.000\n")},
+        {"line 2: i_info with an exemplar", OM_PAGE("# TYPE i info\ni_info 1 # {} 1 1.000\n")},
+        {"line 2: u with an exemplar", OM_PAGE("# TYPE u unknown\nu 1 # {} 1 1.000\n")},
         {"line 2: an exemplar without its time", OM_COUNTER("c_total 1 # {} 1\n")},
         {"line 2: an exemplar beyond its bucket",
-         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1 # {} 1.5 1\n" OM_INF)},
+         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1 # {} 1.5 1.000\n" OM_INF)},
         {"line 2: an exemplar beyond its bucket",
-         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1 # {} NaN 1\n" OM_INF)},
+         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1 # {} NaN 1.000\n" OM_INF)},
         {"line 3: an exemplar of another bucket",
-         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 1 # {} 1 1\n")},
-        {"line 2: label a twice", OM_COUNTER("c_total 1 # {a=\"1\",a=\"2\"} 1 1\n")},
-        {"line 2: label name __a", OM_COUNTER("c_total 1 # {__a=\"1\"} 1 1\n")},
-        {"line 2: the line ends instead of an exemplar", OM_COUNTER("c_total 1 1 \n")},
+         OM_HISTOGRAM("h_bucket{le=\"1.0\"} 1\nh_bucket{le=\"+Inf\"} 1 # {} 1 1.000\n")},
+        {"line 2: label a twice", OM_COUNTER("c_total 1 # {a=\"1\",a=\"2\"} 1 1.000\n")},
+        {"line 2: label name __a", OM_COUNTER("c_total 1 # {__a=\"1\"} 1 1.000\n")},
+        {"line 2: the line ends instead of an exemplar", OM_COUNTER("c_total 1 1.000 \n")},
         {"line 2: byte 0x23 instead of an exemplar", OM_COUNTER("c_total 1 #{} 1 1\n")},
         {"line 2: byte 0x23 instead of an exemplar", OM_COUNTER("c_total 1 # 1 1\n")},
         {"line 2: byte 0x31 before the exemplar's value", OM_COUNTER("c_total 1 # {}1 1\n")},
@@ -931,14 +938,15 @@ TEST(exemplars) {
         {"line 2: value \"\": not a number as it is spelled here", OM_COUNTER("c_total 1 # {} \n")},
         {"line 2: timestamp \"\": not seconds as they are spelled here",
          OM_COUNTER("c_total 1 # {} 1 \n")},
-        {"line 2: a blank at the end of the line", OM_COUNTER("c_total 1 # {} 1 1 \n")},
-        {"line 2: a blank at the end of the line", OM_COUNTER("c_total 1 # {} 1 1 # {} 1 1\n")},
-        {"line 2: a blank after a label", OM_COUNTER("c_total 1 # {a=\"b\" } 1 1\n")},
+        {"line 2: a blank at the end of the line", OM_COUNTER("c_total 1 # {} 1 1.000 \n")},
+        {"line 2: a blank at the end of the line",
+         OM_COUNTER("c_total 1 # {} 1 1.000 # {} 1 1.000\n")},
+        {"line 2: a blank after a label", OM_COUNTER("c_total 1 # {a=\"b\" } 1 1.000\n")},
         {"line 2: value \"1#\": not a number as it is spelled here",
-         OM_COUNTER("c_total 1# {} 1 1\n")},
+         OM_COUNTER("c_total 1# {} 1 1.000\n")},
     };
     static const bad_page text[] = {
-        {"line 2: timestamp \"#\" is not an int64", PAGE("# TYPE c counter\nc 1 # {} 1 1\n")},
+        {"line 2: timestamp \"#\" is not an int64", PAGE("# TYPE c counter\nc 1 # {} 1 1.000\n")},
     };
     CHECK_OM_REFUSED(pages);
     CHECK_REFUSED(text);
@@ -1077,10 +1085,10 @@ static const char whole_page[] =
 static const char whole_openmetrics_page[] =
     "# TYPE wait_seconds counter\n# UNIT wait_seconds seconds\n# HELP wait_seconds A "
     "\\\"b\\\".\\n\n"
-    "wait_seconds_total{a=\"\\\\\\\"\\n\xc3\xa9\"} 3 17.25 # {trace_id=\"a # b\"} 0.5 16.5\n"
-    "wait_seconds_created{a=\"\\\\\\\"\\n\xc3\xa9\"} 12 17.25\n"
-    "# TYPE h histogram\nh_bucket{le=\"0.005\"} 1 # {} 0.004 3\nh_bucket{le=\"1e+06\"} 2\n"
-    "h_bucket{le=\"+Inf\"} 2\nh_sum 12.5\nh_count 2\nh_created 3\n"
+    "wait_seconds_total{a=\"\\\\\\\"\\n\xc3\xa9\"} 3 17.250 # {trace_id=\"a # b\"} 0.5 16.500\n"
+    "wait_seconds_created{a=\"\\\\\\\"\\n\xc3\xa9\"} 12.000 17.250\n"
+    "# TYPE h histogram\nh_bucket{le=\"0.005\"} 1 # {} 0.004 3.000\nh_bucket{le=\"1e+06\"} 2\n"
+    "h_bucket{le=\"+Inf\"} 2\nh_sum 12.5\nh_count 2\nh_created 3.000\n"
     "# TYPE s summary\ns{quantile=\"0.5\"} NaN\ns_sum 1.5e-07\ns_count 0\n"
     "# TYPE i info\ni_info{version=\"1.2\"} 1\n# TYPE t stateset\nt{t=\"a\"} 1\nt{t=\"b\"} 0\n"
     "# TYPE u unknown\nu -Inf\n# EOF\n";
