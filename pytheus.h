@@ -661,7 +661,8 @@ typedef struct pytheus_family {
 typedef struct pytheus_sample {
     const char *suffix PYTHEUS__ZERO; /* "_bucket", "_sum", "_count", "_created" (seconds since
                                                1970, only in OpenMetrics); NULL: none */
-    const char *const *pairs PYTHEUS__ZERO; /* label names and values, "le" and "quantile" too */
+    const char *const *pairs PYTHEUS__ZERO; /* label names and values, "le" and "quantile" too; of
+                                               a stateset also the family's name and a state */
     size_t num_strings PYTHEUS__ZERO;
     double value PYTHEUS__ZERO;
     int64_t timestamp_ms PYTHEUS__ZERO; /* since 1970 */
@@ -10103,6 +10104,11 @@ PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_
     return pytheus__emit_header(out, family);
 }
 
+/* A stateset's own label: the family's name as it was given, which is written with the prefix. */
+static const char *pytheus__state_label(const pytheus_emitter *out) {
+    return out->writer->name.text + out->writer->registry->prefix.size;
+}
+
 /* The label that samples with this suffix must have; NULL: none; "": there is no such suffix. */
 static const char *pytheus__own_label(const pytheus_emitter *out, const char *suffix) {
     bool is_real = pytheus__is_real(out->type);
@@ -10113,7 +10119,7 @@ static const char *pytheus__own_label(const pytheus_emitter *out, const char *su
         return NULL;
     }
     if (is_real || out->type == PYTHEUS_COUNTER) {
-        return *suffix ? "" : out->type == PYTHEUS_STATESET ? out->writer->name.text : NULL;
+        return *suffix ? "" : out->type == PYTHEUS_STATESET ? pytheus__state_label(out) : NULL;
     }
     if (strcmp(suffix, "_sum") == 0 || strcmp(suffix, "_count") == 0) {
         return NULL;
@@ -10197,7 +10203,9 @@ static pytheus_err pytheus__check_pair(const pytheus_emitter *out, const pytheus
     if (!name || !pytheus__is_name(name, false) || pytheus__starts_with(name, "__")) {
         return pytheus__bad_sample(out, "not a valid label name", name ? name : "");
     }
-    if (!value || pytheus__has_label(sample, i, name)) {
+    if (!value || pytheus__has_label(sample, i, name) ||
+        (out->type == PYTHEUS_STATESET && out->writer->registry->prefix.size &&
+         strcmp(name, out->writer->name.text) == 0)) {
         return pytheus__bad_sample(out, value ? "twice the label" : "NULL as the label", name);
     }
     if (!number_label || strcmp(name, number_label) != 0) {
@@ -10298,7 +10306,12 @@ static void pytheus__add_sample(pytheus__text *line, const pytheus_emitter *out,
     pytheus__add_string(line, out->type == PYTHEUS_INFO ? "" : suffix);
     for (i = 0; i < sample->num_strings; i += 2) {
         pytheus__add_string(line, i ? "\"," : "{");
-        pytheus__add_string(line, sample->pairs[i]);
+        if (out->type == PYTHEUS_STATESET &&
+            strcmp(sample->pairs[i], pytheus__state_label(out)) == 0) {
+            pytheus__add(line, name.text, name.size);
+        } else {
+            pytheus__add_string(line, sample->pairs[i]);
+        }
         pytheus__add_string(line, "=\"");
         pytheus__add_value(line, out, sample->pairs[i], sample->pairs[i + 1]);
     }
