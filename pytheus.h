@@ -3244,13 +3244,31 @@ typedef struct pytheus__packer {
     pytheus__word *at;
     uint64_t rest; /* what does not fill a word yet, */
     unsigned bits; /* and how much that is */
-    uint64_t all;  /* every byte, by or */
 } pytheus__packer;
 
-static inline void pytheus__pack(pytheus__packer *out, uint64_t bytes, size_t n) {
-    unsigned bits = out->bits + (unsigned)n * 8;
+PYTHEUS__HOT uint64_t pytheus__load_8(const char *bytes) {
+    uint64_t word;
+    memcpy(&word, bytes, 8);
+    return pytheus__in_memory_order(word);
+}
+
+PYTHEUS__HOT uint64_t pytheus__load_4(const char *bytes) {
+    uint32_t word;
+    memcpy(&word, bytes, 4);
+    return pytheus__in_memory_order_4(word);
+}
+
+/* Up to 7 bytes, the first one lowest, and the NUL behind them: two loads that overlap. */
+PYTHEUS__HOT uint64_t pytheus__load_few(const char *bytes, size_t size) {
+    if (size >= 3) {
+        return pytheus__load_4(bytes) | pytheus__load_4(bytes + size - 3) << 8 * (size - 3);
+    }
+    return (unsigned char)bytes[0] | (uint64_t)(unsigned char)bytes[size / 2] << 8 * (size / 2);
+}
+
+PYTHEUS__HOT void pytheus__pack(pytheus__packer *out, uint64_t bytes, unsigned n) {
+    unsigned bits = out->bits + n * 8;
     uint64_t word = out->rest | bytes << out->bits;
-    out->all |= bytes;
     if (bits < 64) {
         out->rest = word;
     } else {
@@ -3261,39 +3279,28 @@ static inline void pytheus__pack(pytheus__packer *out, uint64_t bytes, size_t n)
     out->bits = bits;
 }
 
-/* Up to 7 bytes, the first one lowest; two that overlap where it is not 4, 2 or 1. */
-static inline uint64_t pytheus__load_few(const char *from, size_t size) {
-    const unsigned char *bytes = (const unsigned char *)from;
-    if (size >= 4) {
-        uint32_t first, last;
-        memcpy(&first, from, 4);
-        memcpy(&last, from + size - 4, 4);
-        return pytheus__in_memory_order_4(first) | (uint64_t)pytheus__in_memory_order_4(last)
-                                                       << 8 * (size - 4);
-    }
-    if (!size) {
-        return 0;
-    }
-    return bytes[0] | (uint64_t)bytes[size / 2] << 8 * (size / 2) |
-           (uint64_t)bytes[size - 1] << 8 * (size - 1);
-}
-
 /* With its NUL. */
-static inline void pytheus__pack_value(pytheus__packer *out, const char *value, size_t size) {
-    for (; size >= 8; size -= 8, value += 8) {
-        uint64_t word;
-        memcpy(&word, value, 8);
-        pytheus__pack(out, pytheus__in_memory_order(word), 8);
+PYTHEUS__HOT void pytheus__pack_value(pytheus__packer *out, const char *value, size_t size) {
+    uint64_t last;
+    if (size < 8) {
+        last = pytheus__load_few(value, size);
+    } else {
+        const char *end = value + size;
+        last = pytheus__load_8(end - 7) >> 8 * (7 - size % 8);
+        for (; end - value >= 8; value += 8) {
+            pytheus__pack(out, pytheus__load_8(value), 8);
+        }
     }
-    pytheus__pack(out, pytheus__load_few(value, size), size + 1);
+    pytheus__pack(out, last, (unsigned)(size % 8) + 1);
 }
 
 /* Writes the key's words; values[i] is NULL where a label is not set. false: no memory. */
 static bool pytheus__key_write(pytheus__family *family, pytheus__key *key,
                                const char *const *values) {
-    pytheus__packer out = {NULL, 0, 0, 0};
+    pytheus__packer out = {NULL, 0, 0};
     size_t sizes[PYTHEUS_MAX_LABELS];
     size_t i, size = 0;
+    uint64_t all = 0;
     for (i = 0; i < family->num_labels; i++) {
         sizes[i] = values[i] ? strlen(values[i]) : 1;
         if (sizes[i] > PYTHEUS__MOST_KEY_WORDS * sizeof *key->words) {
@@ -3311,7 +3318,10 @@ static bool pytheus__key_write(pytheus__family *family, pytheus__key *key,
     if (out.bits) {
         *out.at = pytheus__in_memory_order(out.rest);
     }
-    key->is_ascii = !(out.all & 0x8080808080808080u);
+    for (i = 0; i < key->num_words; i++) {
+        all |= key->words[i];
+    }
+    key->is_ascii = !(all & 0x8080808080808080u);
     return true;
 }
 
@@ -3940,12 +3950,17 @@ static bool pytheus__words_live(const pytheus_words *words) {
     return !words->life || PYTHEUS__LOAD((const pytheus__word *)words->life) == words->life_value;
 }
 
-static bool pytheus__is_there(pytheus_view view) {
-    if (!(view.generation & PYTHEUS__ELSEWHERE) || !pytheus__has_words(view.node->family->store)) {
+PYTHEUS__COLD bool pytheus__is_there_elsewhere(pytheus_view view) {
+    if (!pytheus__has_words(view.node->family->store)) {
         return true;
     }
     pytheus_words words = pytheus__words_of(view.node);
     return pytheus__is_alive(view) && pytheus__words_live(&words);
+}
+
+PYTHEUS__HOT bool pytheus__is_there(pytheus_view view) {
+    return PYTHEUS__LIKELY(!(view.generation & PYTHEUS__ELSEWHERE)) ||
+           pytheus__is_there_elsewhere(view);
 }
 
 static void pytheus__leave(pytheus__node *node) {
@@ -4682,23 +4697,12 @@ static pytheus_err pytheus__refuse(pytheus_view view, pytheus_type type) {
     return view.node ? pytheus__tell(view.node->family, err) : err;
 }
 
-/* Names are short: a call of strcmp takes longer. */
-PYTHEUS__HOT bool pytheus__is_same(const char *a, const char *b) {
-    size_t i;
-    for (i = 0; a[i] == b[i]; i++) {
-        if (!a[i]) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* The place of a label; labels mostly come in declared order, so the search starts at a guess. */
 static size_t pytheus__label_place(const pytheus__family *family, const char *name, size_t guess) {
     size_t i, place = guess;
     for (i = 0; i < family->num_labels; i++, place++) {
         place = place < family->num_labels ? place : 0;
-        if (pytheus__is_same(family->label_names[place].text, name)) {
+        if (!strcmp(family->label_names[place].text, name)) {
             return place;
         }
     }
@@ -4907,37 +4911,37 @@ static pytheus_view pytheus__view_of_values(pytheus__family *family, const char 
    complete view's key. */
 PYTHEUS__HOT pytheus_view pytheus__find_in_order(pytheus__family *family, const char *const *pairs,
                                                  size_t num_strings) {
-    pytheus__packer out = {NULL, 0, 0, 0};
-    size_t sizes[PYTHEUS_MAX_LABELS], i, size = 0;
     pytheus__key key;
+    pytheus__packer out = {key.local, 0, 0};
+    const pytheus__word *const end = key.local + PYTHEUS__LOCAL_KEY_WORDS;
+    size_t i;
     if (num_strings != 2 * family->num_labels || !num_strings || !pairs) {
         return pytheus__nothing();
     }
-    for (i = 0; i < family->num_labels; i++) {
-        const char *name = pairs[2 * i], *value = pairs[2 * i + 1];
-        if (!name || !value || !pytheus__is_same(family->label_names[i].text, name)) {
+    for (i = 0; i < num_strings; i += 2) {
+        const char *name = pairs[i], *value = pairs[i + 1];
+        size_t size;
+        if (!name || !value || strcmp(family->label_names[i / 2].text, name)) {
             return pytheus__nothing();
         }
-        sizes[i] = strlen(value);
-        if (sizes[i] >= sizeof key.local / 2 || (size += sizes[i] + 1) > sizeof key.local) {
+        size = strlen(value);
+        if (size / 8 + 1 >= (size_t)(end - out.at)) {
             return pytheus__nothing();
         }
-    }
-    out.at = key.words = key.local;
-    for (i = 0; i < family->num_labels; i++) {
-        pytheus__pack_value(&out, pairs[2 * i + 1], sizes[i]);
+        pytheus__pack_value(&out, value, size);
     }
     if (out.bits) {
-        *out.at = pytheus__in_memory_order(out.rest);
+        *out.at++ = pytheus__in_memory_order(out.rest);
     }
-    key.num_words = (size + 7) / 8;
+    key.words = key.local;
+    key.num_words = (size_t)(out.at - key.local);
     key.hash = pytheus__hash_words(family->registry->seed, key.words, key.num_words);
     return pytheus__find(family, &key);
 }
 
 /* The view with more labels. The root's own labels are none: its defaults can be overridden. */
-static pytheus_view pytheus__labels_slowly(pytheus_view base, const char *const *pairs,
-                                           size_t num_strings) {
+PYTHEUS__COLD pytheus_view pytheus__labels_slowly(pytheus_view base, const char *const *pairs,
+                                                  size_t num_strings) {
     pytheus__family *family = base.node->family;
     const char *values[PYTHEUS_MAX_LABELS];
     pytheus_view view = pytheus__nothing();
