@@ -2583,7 +2583,7 @@ static uint64_t pytheus__fold(uint64_t a, uint64_t b) {
 }
 
 /* Two words at a time. What they are mixed with is secret, so that values which collide can't be
-   chosen. Never 0, which marks an empty slot. */
+   chosen. */
 PYTHEUS__HOT uint64_t pytheus__hash_words(const uint64_t seed[2], const pytheus__word *words,
                                           size_t n) {
     uint64_t hash = seed[0] ^ n;
@@ -2596,7 +2596,7 @@ PYTHEUS__HOT uint64_t pytheus__hash_words(const uint64_t seed[2], const pytheus_
     }
     /* One multiplication spreads short values badly over some seeds. */
     hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
-    return (hash ^ hash >> 29) | 1;
+    return hash ^ hash >> 29;
 }
 
 /* Byte by byte, so that the hash of a name can be continued with a suffix. */
@@ -3056,10 +3056,9 @@ enum {
     PYTHEUS__FIRST_BUCKET = 1
 };
 
-typedef struct pytheus__slot {
-    pytheus__word hash; /* 0: never used; stays when the node goes */
-    pytheus__node *node;
-} pytheus__slot;
+/* A node's address and, in the bits that a beginning of a cache line has not, some of its hash: half
+   as long as both in full, so that more of an index is in the cache. 0: never used. */
+typedef uintptr_t pytheus__slot;
 
 /* Followed by 1 << log2_size slots. */
 typedef struct pytheus__segment {
@@ -3142,6 +3141,20 @@ typedef struct pytheus__family {
 
 static pytheus__word *pytheus__cells(pytheus__node *node) {
     return (pytheus__word *)(void *)(node + 1);
+}
+
+/* So many nodes before it is its turn, a node is fetched into the cache. */
+enum { PYTHEUS__AHEAD = 8 };
+
+PYTHEUS__HOT void pytheus__fetch(const pytheus__node *node) {
+#if defined(__GNUC__)
+    const uintptr_t at = (uintptr_t)node; /* NULL too */
+    __builtin_prefetch((const void *)at);
+    __builtin_prefetch((const void *)(at + PYTHEUS__CACHE_LINE));
+    __builtin_prefetch((const void *)(at + 2 * PYTHEUS__CACHE_LINE));
+#else
+    (void)node;
+#endif
 }
 
 static pytheus__word *pytheus__stripe_at(pytheus__stripes *stripes, size_t i) {
@@ -3421,6 +3434,24 @@ static uintptr_t *pytheus__entries(pytheus__directory *directory) {
     return (uintptr_t *)(void *)(directory + 1);
 }
 
+/* What the slot of a node that went is left with. */
+#define PYTHEUS__GONE ((pytheus__slot)1)
+
+/* Bits that neither choose a segment nor a slot. */
+static pytheus__slot pytheus__slot_for(const pytheus__node *node, uint64_t hash) {
+    return (uintptr_t)node | (uintptr_t)(hash >> PYTHEUS__LARGEST_SEGMENT) % PYTHEUS__CACHE_LINE;
+}
+
+/* NULL: there is none. */
+static pytheus__node *pytheus__node_in(pytheus__slot slot) {
+    return (pytheus__node *)(slot & ~(uintptr_t)(PYTHEUS__CACHE_LINE - 1));
+}
+
+static uint64_t pytheus__hash_of(const pytheus__family *family, pytheus__node *node) {
+    const pytheus__word *key = pytheus__cells(node) + family->area_words;
+    return pytheus__hash_words(family->registry->seed, key, node->key_words);
+}
+
 /* What a directory says of a segment, which begins with a cache line: where it is and how large, so
    that a search needs not look into it for that. */
 static uintptr_t pytheus__entry_for(const pytheus__segment *segment) {
@@ -3465,15 +3496,15 @@ PYTHEUS__HOT pytheus_view pytheus__find(pytheus__family *family, const pytheus__
     uintptr_t entry = pytheus__entry_at(PYTHEUS__LOAD_ACQUIRE(&family->directory), key->hash);
     pytheus__slot *slots = pytheus__slots(pytheus__segment_in(entry));
     size_t mask = ((size_t)1 << (entry & (PYTHEUS__CACHE_LINE - 1))) - 1;
-    size_t i = (size_t)(key->hash >> 1) & mask, probes;
+    size_t i = (size_t)key->hash & mask, probes;
+    const pytheus__slot tag = pytheus__slot_for(NULL, key->hash);
     for (probes = 0; probes <= mask; probes++, i = (i + 1) & mask) {
-        uint64_t hash = PYTHEUS__LOAD_ACQUIRE(&slots[i].hash);
-        if (!hash) {
+        pytheus__slot slot = PYTHEUS__LOAD_ACQUIRE(&slots[i]);
+        if (!slot) {
             break;
         }
-        pytheus__node *node =
-            hash == key->hash ? PYTHEUS__LOAD_ACQUIRE(&slots[i].node) : (pytheus__node *)NULL;
-        if (node) {
+        pytheus__node *node = pytheus__node_in(slot);
+        if (slot % PYTHEUS__CACHE_LINE == tag && node) {
             uint64_t generation = PYTHEUS__LOAD_ACQUIRE(&node->generation);
             if (generation && pytheus__holds_key(family, node, key) &&
                 PYTHEUS__LOAD(&node->generation) == generation) {
@@ -3503,8 +3534,7 @@ static pytheus__segment *pytheus__segment_new(pytheus__family *family, uint32_t 
         size_t i;
         family->free_segments[log2_size] = segment->next_free;
         for (i = 0; i < (size_t)1 << log2_size; i++) {
-            PYTHEUS__STORE(&slots[i].hash, 0);
-            PYTHEUS__STORE(&slots[i].node, (pytheus__node *)NULL);
+            PYTHEUS__STORE(&slots[i], 0);
         }
     } else {
         segment = (pytheus__segment *)pytheus__arena_take(family->registry,
@@ -3519,12 +3549,11 @@ static pytheus__segment *pytheus__segment_new(pytheus__family *family, uint32_t 
 static void pytheus__segment_put(pytheus__segment *segment, uint64_t hash, pytheus__node *node) {
     pytheus__slot *slots = pytheus__slots(segment);
     size_t mask = ((size_t)1 << segment->log2_size) - 1;
-    size_t i = (size_t)(hash >> 1) & mask;
-    while (slots[i].hash) {
+    size_t i = (size_t)hash & mask;
+    while (slots[i]) {
         i = (i + 1) & mask;
     }
-    PYTHEUS__STORE_RELEASE(&slots[i].node, node); /* also for who read the hash in an earlier use */
-    PYTHEUS__STORE_RELEASE(&slots[i].hash, hash);
+    PYTHEUS__STORE_RELEASE(&slots[i], pytheus__slot_for(node, hash));
     segment->used++;
     segment->live++;
 }
@@ -3544,12 +3573,16 @@ static void pytheus__segment_replace(pytheus__family *family, pytheus__segment *
     pytheus__directory *directory = family->directory;
     uintptr_t *entries = pytheus__entries(directory);
     pytheus__slot *slots = pytheus__slots(segment);
+    size_t num_slots = (size_t)1 << segment->log2_size;
     size_t i, span = (size_t)1 << (directory->depth - segment->depth);
     size_t first = pytheus__directory_place(directory, hash) & ~(span - 1);
-    for (i = 0; i < (size_t)1 << segment->log2_size; i++) {
-        if (slots[i].node) {
-            bool upper = low != high && (slots[i].hash >> (63 - segment->depth) & 1);
-            pytheus__segment_put(upper ? high : low, slots[i].hash, slots[i].node);
+    for (i = 0; i < num_slots; i++) {
+        pytheus__node *node = pytheus__node_in(slots[i]);
+        pytheus__fetch(pytheus__node_in(slots[(i + PYTHEUS__AHEAD) % num_slots]));
+        if (node) {
+            uint64_t moved = pytheus__hash_of(family, node);
+            bool upper = low != high && (moved >> (63 - segment->depth) & 1);
+            pytheus__segment_put(upper ? high : low, moved, node);
         }
     }
     for (i = 0; i < span; i++) {
@@ -3618,16 +3651,15 @@ static void pytheus__index_grow(pytheus__family *family, uint64_t hash) {
 }
 
 static void pytheus__index_remove(pytheus__family *family, pytheus__node *node) {
-    uint64_t hash =
-        pytheus__hash_words(family->registry->seed, pytheus__key_of(node), node->key_words);
+    uint64_t hash = pytheus__hash_of(family, node);
     pytheus__segment *segment = pytheus__segment_of(family->directory, hash);
     pytheus__slot *slots = pytheus__slots(segment);
     size_t mask = ((size_t)1 << segment->log2_size) - 1;
-    size_t i = (size_t)(hash >> 1) & mask;
-    while (slots[i].node != node) {
+    size_t i = (size_t)hash & mask;
+    while (pytheus__node_in(slots[i]) != node) {
         i = (i + 1) & mask;
     }
-    PYTHEUS__STORE(&slots[i].node, (pytheus__node *)NULL);
+    PYTHEUS__STORE(&slots[i], PYTHEUS__GONE);
     segment->live--;
 }
 
@@ -9373,20 +9405,6 @@ static size_t pytheus__resume(const pytheus__family *family, const pytheus__curs
         }
     }
     return low;
-}
-
-/* So many nodes before it is its turn, a node is fetched into the cache. */
-enum { PYTHEUS__AHEAD = 8 };
-
-PYTHEUS__HOT void pytheus__fetch(const pytheus__node *node) {
-#if defined(__GNUC__)
-    const uintptr_t at = (uintptr_t)node; /* NULL too */
-    __builtin_prefetch((const void *)at);
-    __builtin_prefetch((const void *)(at + PYTHEUS__CACHE_LINE));
-    __builtin_prefetch((const void *)(at + 2 * PYTHEUS__CACHE_LINE));
-#else
-    (void)node;
-#endif
 }
 
 enum pytheus__batch_end { PYTHEUS__MORE, PYTHEUS__NO_ROOM, PYTHEUS__APART, PYTHEUS__END };

@@ -1328,10 +1328,10 @@ TEST(a_bomb_of_labels_leaves_memory_at_the_cap) {
 static size_t longest_probe(pytheus__segment *segment) {
     size_t mask = ((size_t)1 << segment->log2_size) - 1, longest = 0;
     for (size_t i = 0; i <= mask; i++) {
-        pytheus__slot *slot = &pytheus__slots(segment)[i];
-        size_t probes = (i - (size_t)(slot->hash >> 1)) & mask;
-        if (slot->node && probes + 1 > longest)
-            longest = probes + 1;
+        pytheus__node *node = pytheus__node_in(pytheus__slots(segment)[i]);
+        size_t hash = node ? (size_t)pytheus__hash_of(node->family, node) : i;
+        size_t probes = (i - hash) & mask;
+        longest = node && probes + 1 > longest ? probes + 1 : longest;
     }
     return longest;
 }
@@ -1356,7 +1356,7 @@ static void craft(uint64_t *next, char value[32]) {
         memset(words, 0, sizeof words);
         snprintf(value, 32, "%016llx", (unsigned long long)(*next)++);
         memcpy(words, value, 17);
-    } while (pytheus__hash_words(no_seed, words, 3) >> 1 & 1023);
+    } while (pytheus__hash_words(no_seed, words, 3) & 1023);
 }
 
 /* Of random bits, but always the same. */
