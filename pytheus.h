@@ -9128,16 +9128,20 @@ PYTHEUS__HOT char *pytheus__begin_line(const pytheus__writer *writer, char *out,
     return pytheus__append_piece(out, end);
 }
 
-/* Seconds, without an exponent. */
-static char *pytheus__append_time(char *out, double seconds) {
-    uint64_t ms = seconds > 0 && seconds < 1e15 ? (uint64_t)(seconds * 1000 + 0.5) : 0;
-    size_t place;
+/* In seconds, without an exponent: 1700000000.123 */
+static char *pytheus__append_milliseconds(char *out, uint64_t ms) {
+    unsigned place;
     out = pytheus__put_integer(out, ms / 1000);
     *out++ = '.';
     for (place = 100; place; place /= 10) {
         *out++ = (char)('0' + ms / place % 10);
     }
     return out;
+}
+
+static char *pytheus__append_time(char *out, double seconds) {
+    bool fits = seconds > 0 && seconds < 1e15;
+    return pytheus__append_milliseconds(out, fits ? (uint64_t)(seconds * 1000 + 0.5) : 0);
 }
 
 /* More than pytheus__append_exemplar needs: escapes can make each byte two. */
@@ -10341,21 +10345,13 @@ static void pytheus__add_sample(pytheus__text *line, const pytheus_emitter *out,
     pytheus__add_string(line, end);
 }
 
-/* Milliseconds since 1970; in OpenMetrics seconds, with as many digits. */
+/* Milliseconds since 1970; in OpenMetrics seconds. */
 static char *pytheus__append_timestamp(char *out, pytheus_format format, int64_t ms) {
     uint64_t size = ms < 0 ? -(uint64_t)ms : (uint64_t)ms;
-    size_t place;
     *out = '-';
     out += ms < 0;
-    if (format == PYTHEUS_TEXT) {
-        return pytheus__put_integer(out, size);
-    }
-    out = pytheus__put_integer(out, size / 1000);
-    *out++ = '.';
-    for (place = 100; place; place /= 10) {
-        *out++ = (char)('0' + size / place % 10);
-    }
-    return out;
+    return format == PYTHEUS_TEXT ? pytheus__put_integer(out, size)
+                                  : pytheus__append_milliseconds(out, size);
 }
 
 /* " 5 1700000000000\n" */
