@@ -198,6 +198,12 @@
    is on the next one. When an error comes after the first byte, what the sink got is not a page:
    write_file leaves the old file, pytheus_generate gives NULL.
 
+   pytheus_lint tells what `promtool check metrics` would have against the names on the page, in
+   its words and without it, for a program's own tests:
+
+       requests counter metrics should have "_total" suffix
+       waits_milliseconds use base unit "seconds" instead of "milliseconds"
+
 
    8. REGISTRIES AND COLLECTORS
 
@@ -959,6 +965,11 @@ PYTHEUS_API const char *pytheus_content_type(pytheus_format format);
    higher q, of equal ones the first. PYTHEUS_TEXT for NULL, and where nothing fits. */
 PYTHEUS_API pytheus_format pytheus_negotiate(const char *accept);
 
+/* Writes to the sink what `promtool check metrics` would have against the names on the page, in its
+   words, a line each ("requests no help text"), the same one once; nothing where it would have
+   nothing. Metrics that have no series yet are judged as well. Memory for one line of the page. */
+PYTHEUS_API pytheus_err pytheus_lint(pytheus_registry *registry, const pytheus_sink *sink);
+
 /* -- emitting: only inside collect() or generate(), by the thread that was called. Any error but
       the sink's leaves only that metric, family or sample away. -- */
 
@@ -1148,6 +1159,8 @@ PYTHEUS__OFF(char *, pytheus_generate,
 PYTHEUS__OFF_VOID(pytheus_free, (void *page))
 PYTHEUS__OFF(const char *, pytheus_content_type, (pytheus_format format), "")
 PYTHEUS__OFF(pytheus_format, pytheus_negotiate, (const char *accept), PYTHEUS_TEXT)
+PYTHEUS__OFF(pytheus_err, pytheus_lint, (pytheus_registry * registry, const pytheus_sink *sink),
+             PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_view, pytheus__at,
              (pytheus__site * site, pytheus_view base, const char *const *pairs,
               size_t num_strings),
@@ -11555,6 +11568,301 @@ PYTHEUS_API pytheus_err pytheus_sample_value(pytheus_registry *registry, const c
     return strcmp(sample, PYTHEUS__OVERFLOW_NAME) == 0
                ? pytheus__overflow_sample(registry, pairs, num_strings, value)
                : pytheus__find_sample(registry, sample, pairs, num_strings, value);
+}
+
+/* ==== LINT ==== */
+
+/* What is known of a family when its last line has been read. */
+typedef struct pytheus__linter {
+    const pytheus_allocator *allocator;
+    const pytheus_sink *sink;
+    char *line; /* as far as it has come */
+    size_t line_size, line_capacity;
+    char *name; /* of the family, with room behind it for a complaint; NULL: none yet */
+    size_t name_size, name_capacity;
+    char type; /* the first letter of the word */
+    bool has_help, has_le, has_quantile, has_camel_case;
+} pytheus__linter;
+
+enum { PYTHEUS__COMPLAINT_SIZE = 160 };
+
+PYTHEUS__PRINTF(2, 3)
+static pytheus_err pytheus__complain(pytheus__linter *linter, const char *format, ...) {
+    char *end = linter->name + linter->name_size;
+    pytheus_err err;
+    size_t size;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(end + 1, PYTHEUS__COMPLAINT_SIZE - 1, format, arguments);
+    va_end(arguments);
+    *end = ' ';
+    size = linter->name_size + 1 + strlen(end + 1);
+    linter->name[size] = '\n';
+    err = pytheus__put_to_sink(linter->sink, linter->name, size + 1);
+    *end = '\0';
+    return err;
+}
+
+/* Whether one of the name's words, the first excepted, is this one, in capitals or not. */
+static bool pytheus__has_word(const char *name, const char *word) {
+    const char *at;
+    for (at = strchr(name, '_'); at; at = strchr(at + 1, '_')) {
+        size_t i = 0;
+        while (word[i] && pytheus__lower(at[1 + i]) == word[i]) {
+            i++;
+        }
+        if (!word[i] && (at[1 + i] == '_' || !at[1 + i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool pytheus__has_abbreviation(const char *name) {
+    static const char *const abbreviations[] = {"s",  "ms", "us", "ns", "sec", "b", "kb",
+                                                "mb", "gb", "tb", "pb", "m",   "h", "d"};
+    size_t i;
+    for (i = 0; i < sizeof abbreviations / sizeof *abbreviations; i++) {
+        if (pytheus__has_word(name, abbreviations[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool pytheus__is_camel_case(const char *name, size_t size) {
+    size_t i;
+    for (i = 1; i < size; i++) {
+        if (name[i - 1] >= 'a' && name[i - 1] <= 'z' && name[i] >= 'A' && name[i] <= 'Z') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool pytheus__equals(const char *word, size_t size, const char *expected) {
+    return strlen(expected) == size && memcmp(word, expected, size) == 0;
+}
+
+/* The base unit of a word that is a unit; NULL: it is none. */
+static const char *pytheus__base_of(const char *word, size_t size) {
+    static const char *const units[][2] = {
+        {"amperes", "amperes"}, {"bytes", "bytes"},        {"celsius", "celsius"},
+        {"grams", "grams"},     {"joules", "joules"},      {"kelvin", "kelvin"},
+        {"meters", "meters"},   {"metres", "metres"},      {"seconds", "seconds"},
+        {"volts", "volts"},     {"minutes", "seconds"},    {"hours", "seconds"},
+        {"days", "seconds"},    {"weeks", "seconds"},      {"kelvins", "kelvin"},
+        {"rankine", "celsius"}, {"fahrenheit", "celsius"}, {"inches", "meters"},
+        {"yards", "meters"},    {"miles", "meters"},       {"bits", "bytes"},
+        {"pounds", "grams"},    {"ounces", "grams"},       {"calories", "joules"},
+    };
+    size_t i;
+    for (i = 0; i < sizeof units / sizeof *units; i++) {
+        if (pytheus__equals(word, size, units[i][0])) {
+            return units[i][1];
+        }
+    }
+    return NULL;
+}
+
+/* The same for a word with the prefix of a multiple, too. */
+static const char *pytheus__base_unit(const char *word, size_t size) {
+    static const char *const prefixes[] = {"pico", "nano",  "micro", "milli", "centi", "deci",
+                                           "deca", "hecto", "kilo",  "kibi",  "mega",  "mibi",
+                                           "giga", "gibi",  "tera",  "tebi",  "peta",  "pebi"};
+    const char *base = pytheus__base_of(word, size);
+    size_t i;
+    for (i = 0; !base && i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t prefix = strlen(prefixes[i]);
+        if (size > prefix && memcmp(word, prefixes[i], prefix) == 0) {
+            base = pytheus__base_of(word + prefix, size - prefix);
+        }
+    }
+    return base;
+}
+
+/* The first unit in the name is to be a base unit. */
+static pytheus_err pytheus__lint_unit(pytheus__linter *linter) {
+    const char *word, *base = NULL;
+    size_t size = 0;
+    for (word = linter->name; *word && !base; word += size + (word[size] == '_')) {
+        size = strcspn(word, "_");
+        base = pytheus__base_unit(word, size);
+        if (base && !pytheus__equals(word, size, base)) {
+            return pytheus__complain(linter, "use base unit \"%s\" instead of \"%.*s\"", base,
+                                     (int)size, word);
+        }
+    }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__lint_words(pytheus__linter *linter) {
+    static const char *const types[] = {"counter", "gauge", "gauge_histogram", "histogram",
+                                        "summary"};
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    for (i = 0; !err && i < sizeof types / sizeof *types; i++) {
+        if (pytheus__has_word(linter->name, types[i])) {
+            err = pytheus__complain(linter, "metric name should not include type '%s'", types[i]);
+        }
+    }
+    return err;
+}
+
+static bool pytheus__ends_in(const pytheus__linter *linter, const char *suffix) {
+    return pytheus__ends_with(linter->name, linter->name_size, suffix);
+}
+
+/* In the order of the texts, as promtool sorts them. */
+static pytheus_err pytheus__lint_family(pytheus__linter *linter) {
+    bool is_counter = linter->type == 'c', is_untyped = linter->type == 'u';
+    bool is_histogram = linter->type == 'h', is_summary = linter->type == 's';
+    bool is_single = !is_histogram && !is_summary && !is_untyped;
+    pytheus_err err = PYTHEUS_OK;
+#define PYTHEUS__COMPLAIN_IF(condition, text)                                                      \
+    if (!err && (condition)) {                                                                     \
+        err = pytheus__complain(linter, "%s", text);                                               \
+    }
+    PYTHEUS__COMPLAIN_IF(is_counter && !pytheus__ends_in(linter, "_total"),
+                         "counter metrics should have \"_total\" suffix")
+    PYTHEUS__COMPLAIN_IF(linter->has_camel_case,
+                         "label names should be written in 'snake_case' not 'camelCase'")
+    err = err ? err : pytheus__lint_words(linter);
+    PYTHEUS__COMPLAIN_IF(pytheus__is_camel_case(linter->name, linter->name_size),
+                         "metric names should be written in 'snake_case' not 'camelCase'")
+    PYTHEUS__COMPLAIN_IF(strchr(linter->name, ':'), "metric names should not contain ':'")
+    PYTHEUS__COMPLAIN_IF(pytheus__has_abbreviation(linter->name),
+                         "metric names should not contain abbreviated units")
+    PYTHEUS__COMPLAIN_IF(!linter->has_help, "no help text")
+    PYTHEUS__COMPLAIN_IF(!is_counter && !is_untyped && pytheus__ends_in(linter, "_total"),
+                         "non-counter metrics should not have \"_total\" suffix")
+    PYTHEUS__COMPLAIN_IF(is_single && pytheus__ends_in(linter, "_count"),
+                         "non-histogram and non-summary metrics should not have \"_count\" suffix")
+    PYTHEUS__COMPLAIN_IF(is_single && pytheus__ends_in(linter, "_sum"),
+                         "non-histogram and non-summary metrics should not have \"_sum\" suffix")
+    PYTHEUS__COMPLAIN_IF((is_single || is_summary) && pytheus__ends_in(linter, "_bucket"),
+                         "non-histogram metrics should not have \"_bucket\" suffix")
+    PYTHEUS__COMPLAIN_IF((is_single || is_summary) && linter->has_le,
+                         "non-histogram metrics should not have \"le\" label")
+    PYTHEUS__COMPLAIN_IF((is_single || is_histogram) && linter->has_quantile,
+                         "non-summary metrics should not have \"quantile\" label")
+#undef PYTHEUS__COMPLAIN_IF
+    return err ? err : pytheus__lint_unit(linter);
+}
+
+/* -- reading the page -- */
+
+static bool pytheus__reserve_lint(pytheus__linter *linter, char **text, size_t *capacity,
+                                  size_t size) {
+    size_t new_capacity = size < SIZE_MAX / 2 ? size * 2 : size;
+    char *place = *text;
+    if (size > *capacity) {
+        place = (char *)pytheus__resize(linter->allocator, *text, *capacity, new_capacity);
+    }
+    if (place && size > *capacity) {
+        *text = place;
+        *capacity = new_capacity;
+    }
+    return place != NULL;
+}
+
+static pytheus_err pytheus__lint_begin(pytheus__linter *linter, const char *name, size_t size) {
+    pytheus_err err = linter->name ? pytheus__lint_family(linter) : PYTHEUS_OK;
+    if (err) {
+        return err;
+    }
+    if (!pytheus__reserve_lint(linter, &linter->name, &linter->name_capacity,
+                               size + PYTHEUS__COMPLAINT_SIZE)) {
+        return pytheus__out_of_memory("lint");
+    }
+    memcpy(linter->name, name, size);
+    linter->name[size] = '\0';
+    linter->name_size = size;
+    linter->type = '\0';
+    linter->has_help = linter->has_le = linter->has_quantile = linter->has_camel_case = false;
+    return PYTHEUS_OK;
+}
+
+/* What follows "# HELP " or "# TYPE ". */
+static pytheus_err pytheus__lint_header(pytheus__linter *linter, bool is_help, const char *name) {
+    size_t size = strcspn(name, " ");
+    bool goes_on = linter->name && linter->has_help && !linter->type && !is_help;
+    pytheus_err err = goes_on ? PYTHEUS_OK : pytheus__lint_begin(linter, name, size);
+    if (!err && is_help) {
+        linter->has_help = true;
+    } else if (!err) {
+        linter->type = name[size + 1];
+    }
+    return err;
+}
+
+static void pytheus__lint_sample(pytheus__linter *linter, const char *line) {
+    const char *at = line + strcspn(line, " {");
+    while (*at && *at != ' ' && *at != '}') {
+        const char *label = at + 1;
+        size_t size = strcspn(label, "=");
+        linter->has_le |= pytheus__equals(label, size, "le");
+        linter->has_quantile |= pytheus__equals(label, size, "quantile");
+        linter->has_camel_case |= pytheus__is_camel_case(label, size);
+        for (at = label + size + 2; *at && *at != '"'; at++) {
+            at += *at == '\\';
+        }
+        at++;
+    }
+}
+
+static pytheus_err pytheus__lint_line(pytheus__linter *linter) {
+    const char *line = linter->line;
+    if (*line != '#') {
+        pytheus__lint_sample(linter, line);
+        return PYTHEUS_OK;
+    }
+    return pytheus__lint_header(linter, line[2] == 'H', line + 7);
+}
+
+static pytheus_err pytheus__put_to_linter(void *user, const char *bytes, size_t size) {
+    pytheus__linter *linter = (pytheus__linter *)user;
+    pytheus_err err = PYTHEUS_OK;
+    while (!err && size) {
+        const char *end = (const char *)memchr(bytes, '\n', size);
+        size_t part = end ? (size_t)(end - bytes) : size, taken = part + (end ? 1 : 0);
+        if (!pytheus__reserve_lint(linter, &linter->line, &linter->line_capacity,
+                                   linter->line_size + part + 1)) {
+            return pytheus__out_of_memory("lint");
+        }
+        memcpy(linter->line + linter->line_size, bytes, part);
+        linter->line_size += part;
+        if (end) {
+            linter->line[linter->line_size] = '\0';
+            linter->line_size = 0;
+            err = pytheus__lint_line(linter);
+        }
+        bytes += taken;
+        size -= taken;
+    }
+    return err;
+}
+
+PYTHEUS_API pytheus_err pytheus_lint(pytheus_registry *registry, const pytheus_sink *sink) {
+    pytheus_sink reader = PYTHEUS__EMPTY;
+    pytheus__linter linter;
+    pytheus_err err;
+    if (!sink || !sink->put) {
+        return pytheus_fail(PYTHEUS_ERR_IO, "lint: no sink");
+    }
+    registry = pytheus__registry_or_default(registry);
+    memset((void *)&linter, 0, sizeof linter);
+    linter.allocator = &registry->allocator;
+    linter.sink = sink;
+    reader.put = pytheus__put_to_linter;
+    reader.user = &linter;
+    err = pytheus_write(registry, PYTHEUS_TEXT, &reader);
+    if (!err && linter.name) {
+        err = pytheus__end_of_page(registry, pytheus__lint_family(&linter));
+    }
+    pytheus__release_memory(linter.allocator, linter.line, linter.line_capacity);
+    pytheus__release_memory(linter.allocator, linter.name, linter.name_capacity);
+    return err;
 }
 
 /* ==== STB_DS, RETURNED ==== */
