@@ -1311,6 +1311,26 @@ TEST(write_stream) {
     torture((scenario){.prepare = make_page, .act = write_to_stream, .check = check_written});
 }
 
+static pytheus_err lint_page(world *w) {
+    pytheus_sink sink = {gather, w};
+    w->text_size = 0;
+    gather(w, "", 0);
+    return pytheus_lint(w->registry, &sink);
+}
+
+static void check_linted(world *w) {
+    char *said = page_copy(w->text, w->text_size);
+    CHECK(w->text_size > 0);
+    CHECK_ERR(lint_page(w), PYTHEUS_OK);
+    CHECK_STR(w->text, said);
+    free(said);
+}
+
+TEST(lint) {
+    torture((scenario){.prepare = make_all_kinds, .act = lint_page, .check = check_linted});
+    torture((scenario){.prepare = make_page, .act = lint_page, .check = check_linted});
+}
+
 #ifndef _WIN32
 #include <dirent.h>
 

@@ -324,6 +324,9 @@ static void use_text(pytheus_registry *registry, const char *path) {
     sink.user = &num_bytes_put;
     EXPECT(pytheus_write(registry, PYTHEUS_TEXT, &sink) == PYTHEUS_OK);
     EXPECT(num_bytes_put == length);
+    num_bytes_put = 0;
+    EXPECT(pytheus_lint(registry, &sink) == PYTHEUS_OK);
+    EXPECT((num_bytes_put > 0) == LIVE);
     if (EXPECT(stream != NULL)) {
         EXPECT(pytheus_write_stream(registry, PYTHEUS_TEXT, stream) == PYTHEUS_OK);
         EXPECT(ftell(stream) == (long)length);
