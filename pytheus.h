@@ -948,8 +948,9 @@ PYTHEUS_API pytheus_err pytheus_write_named(pytheus_registry *registry, pytheus_
 /* Writes it to a stream, and flushes that. */
 PYTHEUS_API pytheus_err pytheus_write_stream(pytheus_registry *registry, pytheus_format format,
                                              FILE *stream);
-/* Writes it to a new file beside path, then renames that over path: a reader sees the old page or
-   the new one, whole. On an error the old file stays. */
+/* Writes it to a new file beside path (path.0.tmp), to the disk, and renames that over path: a
+   reader sees the old page or the new one, whole. On an error the old file stays. What a writer
+   that was killed has left beside path is removed first. Up to 64 writers at once. */
 PYTHEUS_API pytheus_err pytheus_write_file(pytheus_registry *registry, pytheus_format format,
                                            const char *path);
 /* The page as a string that ends with NUL, to be given to pytheus_free; length may be NULL. NULL on
@@ -1639,11 +1640,15 @@ PYTHEUS__DEFINE_AT(summary)
 #include <string.h>
 #include <time.h>
 #ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#include <sys/stat.h>
 #include <windows.h>
 #else
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/file.h> /* flock */
 #include <sys/stat.h>
 #include <unistd.h>
 #endif
@@ -11234,43 +11239,112 @@ PYTHEUS_API pytheus_format pytheus_negotiate(const char *accept) {
 
 /* -- files -- */
 
+/* A page is written to path.0.tmp, which the textfile collector passes over, or path.1.tmp if there
+   is a writer at that already, and so on. A file that nobody holds was left by a writer that was
+   killed, and goes before the next one begins. */
+enum { PYTHEUS__MOST_WRITERS = 64, PYTHEUS__NO_FILE = -1 };
+
 #ifdef _WIN32
-typedef FILE *pytheus__file;
-#define PYTHEUS__NO_FILE NULL
-
-static pytheus__file pytheus__file_create(const char *path) {
-    return fopen(path, "wb");
+static int pytheus__file_create(const char *name) {
+    return _open(name, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT,
+                 _S_IREAD | _S_IWRITE);
 }
 
-static pytheus_err pytheus__put_to_file(void *user, const char *bytes, size_t size) {
-    return pytheus__put_to_stream(*(pytheus__file *)user, bytes, size);
+static int pytheus__file_put(int file, const char *bytes, size_t size) {
+    return _write(file, bytes, size < PYTHEUS__CHUNK_SIZE ? (unsigned)size : PYTHEUS__CHUNK_SIZE);
 }
 
-/* On the disk before it takes the old one's place. */
-static bool pytheus__file_close(pytheus__file file) {
-    bool written = fflush(file) == 0;
-    return fclose(file) == 0 && written;
+/* What somebody has open is not removed. */
+static void pytheus__remove_left_over(const char *name) {
+    (void)remove(name);
 }
 
-static bool pytheus__file_rename(const char *from, const char *to) {
-    return MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH) != 0;
-}
-
-static unsigned long pytheus__process(void) {
-    return GetCurrentProcessId();
+static bool pytheus__file_end(int file, char *name, const char *path) {
+    bool is_placed = path && _commit(file) == 0;
+    is_placed = _close(file) == 0 && is_placed;
+    if (is_placed) {
+        is_placed =
+            MoveFileExA(name, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH) != 0;
+        errno = EACCES;
+    }
+    if (!is_placed) {
+        (void)remove(name);
+    }
+    return is_placed;
 }
 #else
-typedef int pytheus__file;
-#define PYTHEUS__NO_FILE (-1)
-
-static pytheus__file pytheus__file_create(const char *path) {
-    return open(path, O_WRONLY | O_CREAT | O_EXCL | PYTHEUS__CLOSE_ON_EXEC, 0644);
+/* A new file, with the lock that says that its writer lives. Somebody who looked before it was
+   locked takes it for left over: then it is not ours. */
+static int pytheus__file_create(const char *name) {
+    struct stat status;
+    int file = open(name, O_WRONLY | O_CREAT | O_EXCL | PYTHEUS__CLOSE_ON_EXEC, 0644);
+    bool is_lost = file >= 0 && flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    is_lost = is_lost || (file >= 0 && fstat(file, &status) == 0 && status.st_nlink == 0);
+    if (is_lost) {
+        (void)close(file);
+        errno = EEXIST;
+    }
+    return is_lost ? PYTHEUS__NO_FILE : file;
 }
 
+static ssize_t pytheus__file_put(int file, const char *bytes, size_t size) {
+    return write(file, bytes, size);
+}
+
+static bool pytheus__is_file(const char *name, struct stat *status) {
+    return stat(name, status) == 0 && S_ISREG(status->st_mode);
+}
+
+static void pytheus__remove_left_over(const char *name) {
+    struct stat named, locked;
+    int file = pytheus__is_file(name, &named)
+                   ? open(name, O_RDWR | O_NONBLOCK | O_NOCTTY | PYTHEUS__CLOSE_ON_EXEC)
+                   : PYTHEUS__NO_FILE;
+    if (file < 0) {
+        return;
+    }
+    /* Until it was locked, its writer may have renamed it, and another one have taken the name. */
+    if (flock(file, LOCK_EX | LOCK_NB) == 0 && fstat(file, &locked) == 0 &&
+        pytheus__is_file(name, &named) && named.st_ino == locked.st_ino &&
+        named.st_dev == locked.st_dev) {
+        (void)unlink(name);
+    }
+    (void)close(file);
+}
+
+/* So that the new name is on the disk, too. Not every folder can be opened. */
+static void pytheus__sync_folder_of(char *name) {
+    char *slash = strrchr(name, '/');
+    int folder;
+    if (slash) {
+        slash[slash == name] = '\0';
+    }
+    folder = open(slash ? name : ".", O_RDONLY | PYTHEUS__CLOSE_ON_EXEC);
+    if (folder >= 0) {
+        (void)fsync(folder);
+        (void)close(folder);
+    }
+}
+
+/* The lock is held until the file has its last name, or none. */
+static bool pytheus__file_end(int file, char *name, const char *path) {
+    bool is_placed =
+        path && (fsync(file) == 0 || errno == EINVAL || errno == ENOSYS) && rename(name, path) == 0;
+    int saved_errno = errno;
+    if (is_placed) {
+        pytheus__sync_folder_of(name);
+    } else {
+        (void)unlink(name);
+    }
+    (void)close(file);
+    errno = saved_errno;
+    return is_placed;
+}
+#endif
+
 static pytheus_err pytheus__put_to_file(void *user, const char *bytes, size_t size) {
-    pytheus__file file = *(pytheus__file *)user;
     while (size) {
-        ssize_t n = write(file, bytes, size);
+        ptrdiff_t n = pytheus__file_put(*(int *)user, bytes, size);
         if (n < 0 && errno != EINTR) {
             return pytheus__io_error("file");
         }
@@ -11280,56 +11354,37 @@ static pytheus_err pytheus__put_to_file(void *user, const char *bytes, size_t si
     return PYTHEUS_OK;
 }
 
-/* On the disk before it takes the old one's place. */
-static bool pytheus__file_close(pytheus__file file) {
-    bool written = fsync(file) == 0 || errno == EINVAL || errno == ENOSYS;
-    return close(file) == 0 && written;
+static void pytheus__name_temporary(const char *path, int number, char *name, size_t name_size) {
+    (void)snprintf(name, name_size, "%s.%d.tmp", path, number);
 }
 
-static bool pytheus__file_rename(const char *from, const char *to) {
-    return rename(from, to) == 0;
-}
-
-static unsigned long pytheus__process(void) {
-    return (unsigned long)getpid();
-}
-#endif
-
-/* A new file beside path: path.PID-N.tmp, a name that the textfile collector passes over. */
-static pytheus__file pytheus__temporary(const char *path, char *name, size_t name_size) {
-    static uint32_t last;
-    pytheus__file file = PYTHEUS__NO_FILE;
-    int tries;
-    for (tries = 0; file == PYTHEUS__NO_FILE && tries < 100; tries++) {
-        unsigned long n = PYTHEUS__ADD(&last, 1);
-        (void)snprintf(name, name_size, "%s.%lu-%lu.tmp", path, pytheus__process(), n);
+static int pytheus__temporary(const char *path, char *name, size_t name_size) {
+    int i, file = PYTHEUS__NO_FILE;
+    for (i = 0; i < PYTHEUS__MOST_WRITERS; i++) {
+        pytheus__name_temporary(path, i, name, name_size);
+        pytheus__remove_left_over(name);
+    }
+    errno = EEXIST;
+    for (i = 0; file < 0 && errno == EEXIST && i < PYTHEUS__MOST_WRITERS; i++) {
+        pytheus__name_temporary(path, i, name, name_size);
         file = pytheus__file_create(name);
-        if (file == PYTHEUS__NO_FILE && errno != EEXIST) {
-            break;
-        }
     }
     return file;
 }
 
 static pytheus_err pytheus__write_file_as(pytheus_registry *registry, pytheus_format format,
                                           const char *path, char *name, size_t name_size) {
-    pytheus__file file = pytheus__temporary(path, name, name_size);
+    int file = pytheus__temporary(path, name, name_size);
     pytheus_sink sink = PYTHEUS__EMPTY;
     pytheus_err err;
-    if (file == PYTHEUS__NO_FILE) {
+    if (file < 0) {
         return pytheus__io_error(path);
     }
     sink.put = pytheus__put_to_file;
     sink.user = &file;
     err = pytheus_write(registry, format, &sink);
-    if (!pytheus__file_close(file) && !err) {
+    if (!pytheus__file_end(file, name, err ? NULL : path) && !err) {
         err = pytheus__io_error(path);
-    }
-    if (!err && !pytheus__file_rename(name, path)) {
-        err = pytheus__io_error(path);
-    }
-    if (err) {
-        (void)remove(name);
     }
     return err;
 }
