@@ -133,7 +133,7 @@ TOOLS := core cpp clang sanitizers system
 # ---- targets ----
 
 .PHONY: help quickstart examples test check check-hosts asan tsan matrix planted oom \
-    fuzz bench bench-peers instructions format-check chroot clean
+    fuzz bench bench-peers contention instructions format-check chroot clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -213,6 +213,11 @@ bench-peers: ## the same beside the clients that Debian has, with plots: 15 to 2
 	@tests/install core report plots peer-cpp peer-go peer-rust peer-python
 	+@$(BUILD) $(BENCH)/bench $(PEERS)
 	@bench/run $(BENCH)/bench $(PEERS) bench/peers/client_python.py
+
+contention: ## compare two ways to spread a series over threads, as bench/CONTENTION.md tells
+	@tests/install core
+	+@$(BUILD) $(CONTENTION_PROGRAMS)
+	@$(CONTENTION_PROGRAMS)
 
 instructions: ## count the instructions of the hottest operations (UPDATE=1: keep the new counts)
 	@tests/install core memcheck

@@ -39,3 +39,19 @@ build/bench/peers/rust/release/rust-prometheus: $(wildcard bench/peers/rust/*) b
 	    --quiet --release --offline --target-dir . \
 	    --config 'source.crates-io.replace-with="debian"' \
 	    --config 'source.debian.directory="/usr/share/cargo/registry"'
+
+# The comparison of designs for series that several threads count in.
+CONTENTION := build/bench/contention
+CONTENTION_PROGRAMS := $(addprefix $(CONTENTION)/,contention library.so initial_exec.so)
+CONTENTION_PARTS := bench/contention/loops.c bench/library.c
+CONTENTION_LIBRARY := -fPIC -shared -Wl,-Bsymbolic
+
+$(CONTENTION)/library.so: CONTENTION_FLAGS := $(CONTENTION_LIBRARY)
+$(CONTENTION)/initial_exec.so: CONTENTION_FLAGS := $(CONTENTION_LIBRARY) -ftls-model=initial-exec
+$(CONTENTION)/contention: CONTENTION_FLAGS := bench/contention/contention.c
+$(CONTENTION)/%: $(CONTENTION_PARTS) bench/contention/contention.c $(BENCH_HEADERS) \
+    $(wildcard bench/contention/*.h) bench/rules.mk | build/include
+	@echo "  $@"
+	@mkdir -p $(@D)
+	@gcc -std=c99 $(STRICT) $(BENCH_FLAGS) -Ibench $(CONTENTION_PARTS) $(CONTENTION_FLAGS) -o $@ \
+	    -lm -ldl
