@@ -3074,8 +3074,8 @@ enum {
     PYTHEUS__FIRST_BUCKET = 1
 };
 
-/* A node's address and, in the bits that a beginning of a cache line has not, some of its hash: half
-   as long as both in full, so that more of an index is in the cache. 0: never used. */
+/* A node's address and, in the bits that the beginning of a cache line has not, some of its hash:
+   half as long as both in full, so that more of an index is in the cache. 0: never used. */
 typedef uintptr_t pytheus__slot;
 
 /* Followed by 1 << log2_size slots. */

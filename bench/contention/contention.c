@@ -175,7 +175,8 @@ static void *count_on(void *user) {
     return NULL;
 }
 
-/* A child has what was counted until then, and goes on counting in two threads: 0 if it is right. */
+/* A child has what was counted until then, and goes on counting in two threads. Returns how many
+   sums are wrong. */
 static int count_in_child(const loops *copy) {
     uint64_t before[LOOPS_NUM_DESIGNS][2];
     pthread_t thread;
