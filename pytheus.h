@@ -2886,10 +2886,12 @@ static pytheus__decimal pytheus__shortest(uint64_t magnitude) {
     /* No branch: whether tens fit cannot be predicted. */
     decimal.digits = ones + ((10 * tens - ones) & -(uint64_t)(40 * tens >= lower));
     decimal.exponent = k + 16;
-    while (decimal.digits < 10000000000000000) {
-        decimal.digits *= 10;
-        decimal.exponent--;
-    }
+    /* Nor whether they are 17 digits or 16; fewer are rare. */
+    do {
+        uint64_t are_fewer = decimal.digits < 10000000000000000;
+        decimal.digits += (9 * decimal.digits) & -are_fewer;
+        decimal.exponent -= (int)are_fewer;
+    } while (decimal.digits < 10000000000000000);
     return decimal;
 }
 
