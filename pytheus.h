@@ -282,6 +282,11 @@
    the layout is that of pytheus_words. A series that may be removed while somebody adds to it
    needs a mask when its words are used again, and where other processes remove, a life.
 
+   Where processes share the words, discover() gives pytheus_discover, before a page, what others
+   have made since the last one: it is then on this page too, with a metric that this process has
+   not defined. Here generate() is for what can't be read from one series' words, like a gauge that
+   is the sum of all processes': families that it emits are written instead of their words.
+
 
    10. MEMORY
 
@@ -548,7 +553,7 @@ typedef struct pytheus_cell_desc {
     size_t num_labels;
 } pytheus_cell_desc;
 
-/* All of a series, for a backend of words. Valid during the call. */
+/* All of a series, for a backend of words, or from it. Valid during the call. */
 typedef struct pytheus_series_desc {
     const char *metric; /* without the registry's prefix */
     const char *help;
@@ -562,14 +567,17 @@ typedef struct pytheus_series_desc {
     size_t num_states;
     const pytheus_label *labels; /* in declared order, defaults merged */
     size_t num_labels;
+    const char *const *defaults; /* num_labels: the metric's default values; NULL: none */
+    size_t max_series;           /* of the metric; 0: this series does not count for it */
     size_t num_words;
 } pytheus_series_desc;
 
 /* Where the words of a series are. Counter: an integer and a double, whose sum is the value. Gauge,
    unknown: a double; info: one that does not matter; stateset: one that is the sum of 2^i for every
    state i that is on. Histogram: the sum, a double, and for each bucket, +Inf included, an integer
-   that counts the observations in that bucket alone. Summary: the sum, and an integer that
-   counts. */
+   that counts the observations in that bucket alone. Summary: the sum, and an integer that counts.
+   {0}: nowhere, because the processes together have max_series of the metric: the library takes its
+   overflow series. */
 typedef struct pytheus_words {
     uint64_t *at PYTHEUS__ZERO;        /* aligned to 8 bytes; there until the backend's destroy */
     size_t num_stripes PYTHEUS__ZERO;  /* more than 1: threads spread over as many sets of words,
@@ -581,11 +589,16 @@ typedef struct pytheus_words {
        one that exists from the start */
     const uint64_t *life PYTHEUS__ZERO;
     uint64_t life_value PYTHEUS__ZERO;
+    /* not NULL: of a gauge: gets the time of each change, a double, seconds since 1970 */
+    uint64_t *changed PYTHEUS__ZERO;
     void *series PYTHEUS__ZERO; /* the backend's own */
 } pytheus_words;
 
 /* What is being put together for a page, by a collector or backend. */
 typedef struct pytheus_emitter pytheus_emitter;
+
+/* What other processes have made, while a backend tells the library. */
+typedef struct pytheus_discovery pytheus_discovery;
 
 /* Where values are kept: section 9 of the manual. Copied by who takes it. The functions may be
    called from any thread, several at once, and never with a lock of the library held. They keep
@@ -615,17 +628,23 @@ typedef struct pytheus_backend {
     /* many values at once, for a page; NULL: get of each */
     pytheus_err (*get_many)(void *user, void *const *cells, size_t n, double *values) PYTHEUS__ZERO;
     /* all that is to be on a page from this backend, also what other processes made, given to
-       pytheus_emit_family and _sample; NULL: the series that this registry knows, read by get */
+       pytheus_emit_family and _sample; NULL: the series that this registry knows, read by get. Of a
+       backend of words, what is not emitted is written from them, and so is a metric that has a
+       function */
     pytheus_err (*generate)(void *user, pytheus_emitter *out) PYTHEUS__ZERO;
 
-    /* instead of all above: the backend gives words of memory, and the library changes them with
-       atomics. Words whose mask was 0 must not be used for another series later; those with a mask
-       may be, at once, with another mask. Without this, and without cell_open, the library keeps
-       the words itself. */
+    /* instead of the functions for cells: the backend gives words of memory, and the library
+       changes them with atomics. Words whose mask was 0 must not be used for another series later;
+       those with a mask may be, at once, with another mask. An error with words is told, and they
+       are used. In the child, after a fork, those of gauges with .across are opened again, and the
+       parent's closed. Without this, and without cell_open, the library keeps the words itself. */
     pytheus_err (*words_open)(void *user, const pytheus_series_desc *desc,
                               pytheus_words *words) PYTHEUS__ZERO;
     pytheus_err (*words_remove)(void *user, const pytheus_words *words) PYTHEUS__ZERO;
     void (*words_close)(void *user, const pytheus_words *words) PYTHEUS__ZERO;
+    /* optional, before every page: gives pytheus_discover the series that other processes have made
+       since the last time. Several threads may be inside at once */
+    pytheus_err (*discover)(void *user, pytheus_discovery *out) PYTHEUS__ZERO;
 
     /* optional, of both kinds: pytheus_flush; in the child, after a fork; when nothing uses the
        backend any more */
@@ -985,6 +1004,17 @@ PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_
    DUPLICATE (the same labels again). That the samples of a histogram agree is up to the caller. */
 PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample);
 
+/* -- discovering: only inside discover(), by the thread that was called -- */
+
+/* Makes a series of other processes known, with its words, and its metric where this process has
+   not defined it. Words that are not needed, because the series is known or was refused, are closed
+   at once. max_series does not keep it away, but it counts. What the program defines goes before
+   what was discovered: where both have a name and differ (type, labels, defaults, buckets, across,
+   expire_seconds), the discovered metric is left out, and told once. NOMEM ends the page, other
+   errors leave only this series away. */
+PYTHEUS_API pytheus_err pytheus_discover(pytheus_discovery *out, const pytheus_series_desc *desc,
+                                         const pytheus_words *words);
+
 /* -- backends by name: any thread; may allocate -- */
 
 /* Makes new metrics of the default registry use this backend; those that exist keep theirs. Class
@@ -1071,6 +1101,9 @@ PYTHEUS__OFF(pytheus_err, pytheus_emit_family,
              (pytheus_emitter * out, const pytheus_family *family), PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_emit_sample,
              (pytheus_emitter * out, const pytheus_sample *sample), PYTHEUS_OK)
+PYTHEUS__OFF(pytheus_err, pytheus_discover,
+             (pytheus_discovery * out, const pytheus_series_desc *desc, const pytheus_words *words),
+             PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_load_backend, (const char *class_name, const char *config_json),
              PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_backend_class_add, (const pytheus_backend_class *backend_class),
@@ -2627,9 +2660,9 @@ static uint64_t pytheus__hash_more(const uint64_t seed[2], uint64_t hash, const 
     return hash;
 }
 
-/* Spreads a serial number over 57 bits, one to one: odd multipliers and shifts can be undone. */
+/* Spreads a serial number over 56 bits, one to one: odd multipliers and shifts can be undone. */
 static uint64_t pytheus__spread(uint64_t serial) {
-    const uint64_t mask = ((uint64_t)1 << 57) - 1;
+    const uint64_t mask = ((uint64_t)1 << 56) - 1;
     uint64_t x = serial & mask;
     x = (x * 0x9e3779b97f4a7c15u) & mask;
     x ^= x >> 29;
@@ -3028,8 +3061,9 @@ enum {
     PYTHEUS__COMPLETE = 8,   /* all labels are set: it has cells */
     PYTHEUS__REUSABLE = 16,  /* may be given to other labels later: its cells are masked */
     PYTHEUS__OVERFLOW = 32,  /* the series beyond max_series */
-    PYTHEUS__ELSEWHERE = 64, /* its cells are a backend's */
-    PYTHEUS__FLAGS_SIZE = 7
+    PYTHEUS__ELSEWHERE = 64, /* its cells are a backend's, */
+    PYTHEUS__WORDS = 128,    /* which gives them as words */
+    PYTHEUS__FLAGS_SIZE = 8
 };
 
 /* Serial numbers of lives, in all registries: a generation is one, spread. */
@@ -3150,6 +3184,7 @@ typedef struct pytheus__family {
     size_t num_views; /* what max_series limits */
     size_t removing;  /* removals of which a backend has not yet been told all */
     bool had_removal;
+    bool is_discovered; /* other processes' so far: what the program defines goes before it */
     pytheus__node *overflow;
     pytheus__word overflow_calls;
     pytheus__word told; /* bits: errors that were logged */
@@ -3695,7 +3730,21 @@ enum {
     PYTHEUS__ONE_INSIDE = 4
 };
 
+/* Where a backend's words are described, behind that count. */
+enum {
+    PYTHEUS__AT = 1,
+    PYTHEUS__LIFE,
+    PYTHEUS__LIFE_VALUE,
+    PYTHEUS__MASK,
+    PYTHEUS__STRIPES, /* how many, and how many words each has */
+    PYTHEUS__CHANGED,
+    PYTHEUS__SERIES,
+    PYTHEUS__WORDS_AREA = PYTHEUS__SERIES
+};
+
 enum { PYTHEUS__LOCAL_CELLS = 16 };
+
+#define PYTHEUS__OVERFLOW_VALUE "__overflow__"
 
 /* What the backend gave for a series that is about to be made. */
 typedef struct pytheus__opened {
@@ -3705,6 +3754,7 @@ typedef struct pytheus__opened {
     void *local_cells[PYTHEUS__LOCAL_CELLS];
     void **cells; /* local, or allocated when there are more */
     bool is_used; /* a node has it now */
+    bool is_full; /* the backend has max_series of the metric */
 } pytheus__opened;
 
 static bool pytheus__has_words(const pytheus__store *store) {
@@ -3721,7 +3771,7 @@ static size_t pytheus__cell_area_words(const pytheus__family *family) {
         return family->num_cells;
     }
     return 1 + (pytheus__has_words(family->store)
-                    ? 7
+                    ? (size_t)PYTHEUS__WORDS_AREA
                     : (pytheus__num_values(family) * sizeof(void *) + 7) / 8);
 }
 
@@ -3732,26 +3782,29 @@ static void **pytheus__backend_cells(pytheus__node *node) {
 
 static void pytheus__put_words(pytheus__node *node, const pytheus_words *words) {
     pytheus__word *area = pytheus__cells(node);
-    PYTHEUS__STORE_RELEASE(&area[1], (uint64_t)(uintptr_t)words->at);
-    PYTHEUS__STORE_RELEASE(&area[2], (uint64_t)words->num_stripes);
-    PYTHEUS__STORE_RELEASE(&area[3], (uint64_t)words->stripe_words);
-    PYTHEUS__STORE_RELEASE(&area[4], words->mask);
-    PYTHEUS__STORE_RELEASE(&area[5], (uint64_t)(uintptr_t)words->life);
-    PYTHEUS__STORE_RELEASE(&area[6], words->life_value);
-    PYTHEUS__STORE_RELEASE(&area[7], (uint64_t)(uintptr_t)words->series);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__AT], (uint64_t)(uintptr_t)words->at);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__MASK], words->mask);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__LIFE], (uint64_t)(uintptr_t)words->life);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__LIFE_VALUE], words->life_value);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__STRIPES],
+                           (uint64_t)words->num_stripes << 32 | words->stripe_words);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__CHANGED], (uint64_t)(uintptr_t)words->changed);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__SERIES], (uint64_t)(uintptr_t)words->series);
 }
 
 /* Each member may be of another life than the others, unless the node's is still the same after. */
-static pytheus_words pytheus__words_of(pytheus__node *node) {
+static inline pytheus_words pytheus__words_of(pytheus__node *node) {
     pytheus__word *area = pytheus__cells(node);
+    uint64_t stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]);
     pytheus_words words = PYTHEUS__EMPTY;
-    words.at = (uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[1]);
-    words.num_stripes = (size_t)PYTHEUS__LOAD_ACQUIRE(&area[2]);
-    words.stripe_words = (size_t)PYTHEUS__LOAD_ACQUIRE(&area[3]);
-    words.mask = PYTHEUS__LOAD_ACQUIRE(&area[4]);
-    words.life = (const uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[5]);
-    words.life_value = PYTHEUS__LOAD_ACQUIRE(&area[6]);
-    words.series = (void *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[7]);
+    words.at = (uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__AT]);
+    words.num_stripes = (size_t)(stripes >> 32);
+    words.stripe_words = (size_t)(stripes & UINT32_MAX);
+    words.mask = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__MASK]);
+    words.life = (const uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
+    words.life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
+    words.changed = (uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__CHANGED]);
+    words.series = (void *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__SERIES]);
     return words;
 }
 
@@ -3858,44 +3911,90 @@ static void pytheus__close(const pytheus__family *family, void *const *cells,
     }
 }
 
+/* Whether a key's values, as they are in the text, are those of the overflow series. */
+static bool pytheus__is_overflow_key(const pytheus__family *family, const pytheus__word *words) {
+    const char *values[PYTHEUS_MAX_LABELS];
+    size_t i;
+    pytheus__key_values(family, words, values);
+    for (i = 0; i < family->num_labels; i++) {
+        if (!values[i] || strcmp(values[i], PYTHEUS__OVERFLOW_VALUE) != 0) {
+            return false;
+        }
+    }
+    return family->num_labels > 0;
+}
+
+/* Lists of what a family holds as pieces. */
+typedef struct pytheus__lists {
+    const char *defaults[PYTHEUS_MAX_LABELS];
+    const char *states[PYTHEUS_MAX_STATES];
+} pytheus__lists;
+
+static void pytheus__describe_series(const pytheus__family *family, const pytheus_label *labels,
+                                     pytheus__lists *lists, pytheus_series_desc *desc) {
+    size_t i;
+    for (i = 0; i < family->num_labels; i++) {
+        lists->defaults[i] = family->default_values[i].text;
+    }
+    for (i = 0; i < family->num_states; i++) {
+        lists->states[i] = family->states[i].text;
+    }
+    desc->metric = family->metric;
+    desc->help = family->help.text;
+    desc->type = family->type;
+    desc->across = family->across;
+    desc->expire_seconds = family->expire_seconds;
+    desc->unit = family->unit.text;
+    desc->bounds = family->bounds;
+    desc->num_bounds = family->num_bounds;
+    desc->states = lists->states;
+    desc->num_states = family->num_states;
+    desc->labels = labels;
+    desc->num_labels = family->num_labels;
+    desc->defaults = lists->defaults;
+    desc->max_series = PYTHEUS__LOAD(&family->max_series);
+    desc->num_words = family->num_cells;
+}
+
+/* Closes words that can't be used. */
+static pytheus_err pytheus__check_words(const pytheus__family *family, pytheus_words *words) {
+    const pytheus_backend *backend = &family->store->backend;
+    if (words->num_stripes < 1 || pytheus__is_real(family->type)) {
+        words->num_stripes = 1;
+    }
+    if (!words->at || (uintptr_t)words->at % 8 || (uintptr_t)words->life % 8 ||
+        (uintptr_t)words->changed % 8 || words->num_stripes > UINT32_MAX ||
+        words->stripe_words > UINT32_MAX ||
+        (words->num_stripes > 1 && words->stripe_words < family->num_cells)) {
+        pytheus__close(family, NULL, words);
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave no good words",
+                            family->name.text, backend->name);
+    }
+    return PYTHEUS_OK;
+}
+
+/* Of words alone, an error may be only to be told. */
 static pytheus_err pytheus__open_words(pytheus__opened *opened, const pytheus_label *labels) {
-    const pytheus__family *family = opened->family;
+    pytheus__family *family = opened->family;
     const pytheus_backend *backend = &family->store->backend;
     pytheus_words *words = &opened->words;
-    const char *states[PYTHEUS_MAX_STATES];
+    pytheus__lists lists;
     pytheus_series_desc desc;
     pytheus_err err;
-    size_t i;
     char before = pytheus__before_callback();
-    desc.metric = family->metric;
-    desc.help = family->help.text;
-    desc.type = family->type;
-    desc.across = family->across;
-    desc.expire_seconds = family->expire_seconds;
-    desc.unit = family->unit.text;
-    desc.bounds = family->bounds;
-    desc.num_bounds = family->num_bounds;
-    desc.states = states;
-    desc.num_states = family->num_states;
-    desc.labels = labels;
-    desc.num_labels = family->num_labels;
-    desc.num_words = family->num_cells;
-    for (i = 0; i < family->num_states; i++) {
-        states[i] = family->states[i].text;
+    pytheus__describe_series(family, labels, &lists, &desc);
+    if (!family->root || pytheus__is_overflow_key(family, opened->key->words)) {
+        desc.max_series = 0;
     }
     memset((void *)words, 0, sizeof *words);
     err = backend->words_open(backend->user, &desc, words);
     err = pytheus__from_backend(family, before, err, "open a series");
-    if (words->num_stripes < 1 || pytheus__is_real(family->type)) {
-        words->num_stripes = 1;
+    if (err && words->at) {
+        (void)pytheus__tell(family, err);
+        err = PYTHEUS_OK;
     }
-    if (!err && (!words->at || (uintptr_t)words->at % 8 || (uintptr_t)words->life % 8 ||
-                 (words->num_stripes > 1 && words->stripe_words < family->num_cells))) {
-        pytheus__close(family, NULL, words);
-        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave no good words",
-                           family->name.text, backend->name);
-    }
-    return err;
+    opened->is_full = !err && !words->at && desc.max_series;
+    return err || opened->is_full ? err : pytheus__check_words(family, words);
 }
 
 static void pytheus__opened_free(pytheus__opened *opened) {
@@ -3914,7 +4013,7 @@ static pytheus_err pytheus__open(pytheus__family *family, const pytheus__key *ke
     opened->family = family;
     opened->key = key;
     opened->cells = opened->local_cells;
-    opened->is_used = false;
+    opened->is_used = opened->is_full = false;
     pytheus__labels_of_key(family, key, labels);
     if (pytheus__has_words(family->store)) {
         return pytheus__open_words(opened, labels);
@@ -4002,17 +4101,13 @@ static bool pytheus__words_live(const pytheus_words *words) {
     return !words->life || PYTHEUS__LOAD((const pytheus__word *)words->life) == words->life_value;
 }
 
-PYTHEUS__COLD bool pytheus__is_there_elsewhere(pytheus_view view) {
-    if (!pytheus__has_words(view.node->family->store)) {
-        return true;
-    }
+PYTHEUS__COLD bool pytheus__is_there_in_words(pytheus_view view) {
     pytheus_words words = pytheus__words_of(view.node);
     return pytheus__is_alive(view) && pytheus__words_live(&words);
 }
 
 PYTHEUS__HOT bool pytheus__is_there(pytheus_view view) {
-    return PYTHEUS__LIKELY(!(view.generation & PYTHEUS__ELSEWHERE)) ||
-           pytheus__is_there_elsewhere(view);
+    return PYTHEUS__LIKELY(!(view.generation & PYTHEUS__WORDS)) || pytheus__is_there_in_words(view);
 }
 
 static void pytheus__leave(pytheus__node *node) {
@@ -4131,7 +4226,7 @@ static void pytheus__fill_stripes(pytheus__stripes *stripes, uint64_t generation
 
 /* Bytes of arena that keeping some in reserve takes now. */
 static size_t pytheus__stripes_missing(const pytheus__family *family) {
-    bool is_wanted = family->num_labels || !family->root || !family->root->stripes;
+    bool is_wanted = family->num_labels || !family->root || !PYTHEUS__LOAD(&family->root->stripes);
     return family->spreads_at_once || !is_wanted || PYTHEUS__LOAD_ACQUIRE(&family->spare)
                ? 0
                : pytheus__stripes_size(family);
@@ -4406,6 +4501,9 @@ static bool pytheus__birth_plan(pytheus__birth *birth, pytheus__family *family,
     birth->flags = flags | (uint64_t)family->type;
     birth->flags |= key->complete ? PYTHEUS__COMPLETE : 0;
     birth->flags |= opened ? PYTHEUS__ELSEWHERE : 0;
+    if (opened && pytheus__has_words(family->store)) {
+        birth->flags |= PYTHEUS__WORDS;
+    }
     birth->flags |= family->had_removal ? PYTHEUS__REUSABLE : 0;
     birth->text.at = birth->local_text;
     birth->text.size = 0;
@@ -4811,7 +4909,7 @@ static void pytheus__overflow_key(pytheus__family *family, pytheus__key *key) {
     const char *values[PYTHEUS_MAX_LABELS];
     size_t i;
     for (i = 0; i < family->num_labels; i++) {
-        values[i] = "__overflow__";
+        values[i] = PYTHEUS__OVERFLOW_VALUE;
     }
     (void)pytheus__key_pack(family, key, values); /* 16 values fit the local words */
 }
@@ -4820,13 +4918,16 @@ static void pytheus__overflow_key(pytheus__family *family, pytheus__key *key) {
 typedef struct pytheus__wish {
     const pytheus__key *key;
     pytheus__key overflow_key;
+    bool is_full; /* the backend has max_series */
+    bool is_discovered;
     bool overflowed;
     bool no_memory;
 } pytheus__wish;
 
 static pytheus_view pytheus__find_or_plan(pytheus__family *family, pytheus__wish *wish) {
     pytheus_view view = pytheus__find(family, wish->key);
-    if (view.node || wish->overflowed || family->num_views < family->max_series) {
+    if (view.node || wish->overflowed || wish->is_discovered ||
+        (!wish->is_full && family->num_views < family->max_series)) {
         return view;
     }
     wish->overflowed = true;
@@ -4907,8 +5008,8 @@ static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *k
     pytheus__opened opened = PYTHEUS__EMPTY;
     pytheus_err err = PYTHEUS_OK;
     bool is_opened = false;
+    memset((void *)&wish, 0, sizeof wish);
     wish.key = key;
-    wish.overflowed = wish.no_memory = false;
     for (;;) {
         pytheus__acquire(&family->registry->lock);
         view = pytheus__find_or_make(family, &wish, is_opened ? &opened : NULL);
@@ -4929,7 +5030,8 @@ static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *k
         if (err) {
             break;
         }
-        is_opened = true;
+        wish.is_full |= opened.is_full;
+        is_opened = !opened.is_full;
     }
     if (!view.node) {
         (void)pytheus__tell(family, err ? err : pytheus__out_of_memory(family->name.text));
@@ -5236,6 +5338,44 @@ static void pytheus__after_fork(void) {
     pytheus__release(&pytheus__registries_lock);
 }
 
+/* A gauge's words of this process, in the place of the parent's. Where they can't be had, the
+   series is as if somebody else had removed it. */
+static void pytheus__open_again(pytheus__node *node) {
+    static const uint64_t ended = 0;
+    pytheus__family *family = node->family;
+    pytheus_words old = pytheus__words_of(node);
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
+    pytheus__opened opened = PYTHEUS__EMPTY;
+    pytheus__key key;
+    key.words = pytheus__key_of(node);
+    opened.family = family;
+    opened.key = &key;
+    pytheus__labels_of_key(family, &key, labels);
+    if (pytheus__open_words(&opened, labels) || opened.is_full) {
+        opened.words = old;
+        opened.words.life = &ended;
+        opened.words.life_value = 1;
+    } else {
+        pytheus__close(family, NULL, &old);
+    }
+    pytheus__put_words(node, &opened.words);
+}
+
+static void pytheus__open_gauges_again(pytheus_registry *registry) {
+    size_t i, j;
+    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
+        const pytheus__family *family = registry->families[i];
+        bool is_apart =
+            family->across != PYTHEUS_SHARED && family->store && pytheus__has_words(family->store);
+        for (j = 0; is_apart && j < stbds_arrlenu(family->nodes); j++) {
+            pytheus__node *node = family->nodes[j];
+            if (node && node->generation & PYTHEUS__ELSEWHERE) {
+                pytheus__open_again(node);
+            }
+        }
+    }
+}
+
 /* The child has only this thread, so nobody changes the lists. */
 static void pytheus__in_child(void) {
     pytheus_registry *registry;
@@ -5251,6 +5391,7 @@ static void pytheus__in_child(void) {
                 backend->forked(backend->user);
             }
         }
+        pytheus__open_gauges_again(registry);
     }
 }
 
@@ -5334,7 +5475,7 @@ static pytheus_err pytheus__check_backend(const pytheus_backend *backend) {
     if (!backend->name || !*backend->name) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND, "a backend needs a name");
     }
-    if ((has_cells || backend->generate) && backend->words_open) {
+    if (has_cells && backend->words_open) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: a backend has cells or words, not both",
                             backend->name);
     }
@@ -5613,6 +5754,7 @@ typedef struct pytheus__definition {
     const double *bounds;
     size_t num_bounds;
     size_t num_states;
+    bool is_discovered;
 } pytheus__definition;
 
 static const char *pytheus__desc_name(const pytheus_desc *desc) {
@@ -6160,17 +6302,21 @@ static void pytheus__plan_area(pytheus__family *family) {
     family->area_words = words;
 }
 
+static size_t pytheus__max_series(const pytheus_desc *desc) {
+    return desc->max_series ? desc->max_series : PYTHEUS_MAX_SERIES;
+}
+
 static void pytheus__family_init(pytheus__family *family, const pytheus__definition *definition) {
-    size_t max_series = definition->desc->max_series;
     family->registry = definition->registry;
     family->type = definition->type;
     family->num_labels = definition->num_labels;
     family->num_bounds = definition->num_bounds;
-    family->max_series = max_series ? max_series : PYTHEUS_MAX_SERIES;
+    family->max_series = pytheus__max_series(definition->desc);
     family->store = definition->store;
     family->across = definition->desc->across;
     family->expire_seconds = definition->desc->expire_seconds;
     family->num_states = definition->num_states;
+    family->is_discovered = definition->is_discovered;
     family->num_cells = pytheus__is_real(definition->type)      ? 1
                         : definition->type == PYTHEUS_HISTOGRAM ? definition->num_bounds + 2
                                                                 : 2;
@@ -6365,12 +6511,47 @@ static pytheus__family *pytheus__rival(const pytheus__definition *definition) {
     return family;
 }
 
+/* What other processes keep must also be shared in the same way. */
+static bool pytheus__fits(const pytheus__family *family, const pytheus__definition *definition) {
+    bool is_foreign = family->is_discovered || definition->is_discovered;
+    return pytheus__same_definition(family, definition) &&
+           (!is_foreign ||
+            (family->store == definition->store && family->across == definition->desc->across &&
+             pytheus__as_bits(family->expire_seconds) ==
+                 pytheus__as_bits(definition->desc->expire_seconds)));
+}
+
+static void pytheus__take_off(pytheus_registry *registry, const pytheus__family *family) {
+    size_t i;
+    pytheus__take_names_back(registry, family);
+    for (i = stbds_arrlenu(registry->entries); i-- > 0;) {
+        if (registry->entries[i].family == family) {
+            stbds_arrdel(registry->entries, i);
+        }
+    }
+}
+
+/* The program's definition goes before those of other processes. */
+static pytheus__family *pytheus__rival_here(const pytheus__definition *definition) {
+    pytheus__family *family = pytheus__rival(definition);
+    while (family && family->is_discovered && !definition->is_discovered &&
+           !pytheus__fits(family, definition)) {
+        pytheus__take_off(definition->registry, family);
+        family = pytheus__rival(definition);
+    }
+    if (family && family->is_discovered && !definition->is_discovered) {
+        family->is_discovered = false;
+        PYTHEUS__STORE(&family->max_series, pytheus__max_series(definition->desc));
+    }
+    return family;
+}
+
 /* Finds the family, under the lock. NULL without an error: it is to be made. */
 static pytheus_err pytheus__find_family(const pytheus__definition *definition,
                                         pytheus__family **family) {
     const char *name = definition->desc->name;
-    *family = definition->desc->unregistered ? NULL : pytheus__rival(definition);
-    if (!*family || pytheus__same_definition(*family, definition)) {
+    *family = definition->desc->unregistered ? NULL : pytheus__rival_here(definition);
+    if (!*family || pytheus__fits(*family, definition)) {
         return PYTHEUS_OK;
     }
     if (strcmp((*family)->metric, name) == 0) {
@@ -6558,6 +6739,199 @@ PYTHEUS__DEFINE_NEW(info, PYTHEUS_INFO)
 PYTHEUS__DEFINE_NEW(stateset, PYTHEUS_STATESET)
 PYTHEUS__DEFINE_NEW(unknown, PYTHEUS_UNKNOWN)
 #undef PYTHEUS__DEFINE_NEW
+
+/* -- what other processes have made -- */
+
+struct pytheus_discovery {
+    pytheus_registry *registry;
+    pytheus__store *store;
+    pytheus__family *family; /* of the last series */
+};
+
+/* Whether a metric of the backend was taken from the page: others may still have series of it.
+   Under the lock. */
+static bool pytheus__was_taken_off(const pytheus_registry *registry, const pytheus__store *store,
+                                   const char *name) {
+    size_t i;
+    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
+        const pytheus__family *family = registry->families[i];
+        if (family->store == store && strcmp(family->metric, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static pytheus_err pytheus__discovered_desc(const pytheus_series_desc *series, pytheus_desc *desc) {
+    const char *name = series->metric ? series->metric : "";
+    size_t i, n = 0;
+    if (series->type < PYTHEUS_COUNTER || series->type > PYTHEUS_SUMMARY ||
+        series->num_labels > PYTHEUS_MAX_LABELS || (series->num_labels && !series->labels) ||
+        series->num_states > PYTHEUS_MAX_STATES || (series->num_states && !series->states)) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: discovered, but not well described",
+                            name);
+    }
+    memset((void *)desc, 0, sizeof *desc);
+    desc->name = name;
+    desc->help = series->help;
+    for (i = 0; i < series->num_labels; i++) {
+        desc->required_labels[i] = series->labels[i].name ? series->labels[i].name : "";
+        if (series->defaults && series->defaults[i]) {
+            desc->default_labels[n].name = desc->required_labels[i];
+            desc->default_labels[n++].value = series->defaults[i];
+        }
+    }
+    for (i = 0; i < series->num_states; i++) {
+        desc->states[i] = series->states[i] ? series->states[i] : "";
+    }
+    desc->unit = series->unit;
+    desc->buckets = series->bounds;
+    desc->num_buckets = series->num_bounds;
+    desc->max_series = series->max_series;
+    desc->across = series->across;
+    desc->expire_seconds = series->expire_seconds;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__find_or_discover(pytheus_discovery *out,
+                                             const pytheus__definition *definition) {
+    const char *name = definition->desc->name;
+    bool was_taken_off;
+    pytheus_err err;
+    pytheus__acquire(&out->registry->lock);
+    err = pytheus__find_family(definition, &out->family);
+    was_taken_off = !err && !out->family && pytheus__was_taken_off(out->registry, out->store, name);
+    pytheus__release(&out->registry->lock);
+    if (was_taken_off) {
+        return PYTHEUS_ERR_NOTHING;
+    }
+    if (!err && !out->family) {
+        err = pytheus__needs_opening(definition)
+                  ? pytheus__define_elsewhere(definition, &out->family)
+                  : pytheus__find_or_define(definition, NULL, &out->family);
+    }
+    if (err) {
+        out->family = NULL;
+        pytheus__tell_registry(out->registry, err, name);
+    }
+    return err;
+}
+
+/* Finds or makes the metric of a series. */
+static pytheus_err pytheus__discover_family(pytheus_discovery *out,
+                                            const pytheus_series_desc *series) {
+    pytheus__definition definition;
+    pytheus_desc desc;
+    pytheus_err err = pytheus__discovered_desc(series, &desc);
+    if (err) {
+        return err;
+    }
+    memset((void *)&definition, 0, sizeof definition);
+    definition.desc = &desc;
+    definition.registry = out->registry;
+    definition.store = out->store;
+    definition.type = series->type;
+    definition.is_discovered = true;
+    err = pytheus__check_definition(&definition);
+    if (err || (out->family && pytheus__fits(out->family, &definition))) {
+        return err;
+    }
+    return pytheus__find_or_discover(out, &definition);
+}
+
+/* The series with the words that were opened for it, unless it is known. */
+static pytheus_err pytheus__discover_view(pytheus__family *family, const pytheus__key *key,
+                                          pytheus__opened *opened) {
+    pytheus_view view = pytheus__find(family, key);
+    pytheus__wish wish;
+    memset((void *)&wish, 0, sizeof wish);
+    wish.key = key;
+    wish.is_discovered = true;
+    wish.overflowed = pytheus__is_overflow_key(family, key->words);
+    while (!wish.no_memory && (!view.node || !pytheus__is_there(view))) {
+        if (view.node) {
+            (void)pytheus_view_remove(view);
+        }
+        pytheus__wait_for_removals(family);
+        pytheus__acquire(&family->registry->lock);
+        view = pytheus__find_or_make(family, &wish, opened);
+        pytheus__release(&family->registry->lock);
+        if (opened->is_used) {
+            break;
+        }
+    }
+    return wish.no_memory ? pytheus__out_of_memory(family->name.text) : PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__discover_series(pytheus__family *family,
+                                            const pytheus_series_desc *desc,
+                                            pytheus__opened *opened) {
+    const char *values[PYTHEUS_MAX_LABELS] = {NULL};
+    pytheus__key key;
+    pytheus_err err;
+    size_t i;
+    for (i = 0; i < family->num_labels; i++) {
+        values[i] = desc->labels[i].value ? desc->labels[i].value : "";
+    }
+    if (!pytheus__key_pack(family, &key, values)) {
+        return pytheus__out_of_memory(family->name.text);
+    }
+    opened->family = family;
+    opened->key = &key;
+    err = pytheus__discover_view(family, &key, opened);
+    pytheus__key_free(family->registry, &key);
+    return err;
+}
+
+PYTHEUS_API pytheus_err pytheus_discover(pytheus_discovery *out, const pytheus_series_desc *desc,
+                                         const pytheus_words *words) {
+    const pytheus_backend *backend = &out->store->backend;
+    pytheus__opened opened = PYTHEUS__EMPTY;
+    pytheus_err err = pytheus__discover_family(out, desc);
+    opened.words = *words;
+    if (!err && desc->num_words != out->family->num_cells) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: discovered with too few or many words",
+                           desc->metric);
+    }
+    if (!err) {
+        err = pytheus__check_words(out->family, &opened.words);
+        opened.is_used = err != PYTHEUS_OK;
+    }
+    if (!err && out->family->num_labels) { /* without any, it is there from the start */
+        err = pytheus__discover_series(out->family, desc, &opened);
+    }
+    if (!opened.is_used && backend->words_close) {
+        pytheus__kept kept;
+        pytheus__keep_sentence(&kept);
+        backend->words_close(backend->user, words);
+        pytheus__return_sentence(&kept);
+    }
+    return err;
+}
+
+/* Lets one backend tell what is new. */
+static pytheus_err pytheus__discover_store(pytheus_registry *registry, pytheus__store *store) {
+    const pytheus_backend *backend = &store->backend;
+    pytheus_discovery out = {registry, store, NULL};
+    char before = pytheus__before_callback();
+    pytheus_err err = backend->discover(backend->user, &out);
+    return pytheus__after_callback(before, err, PYTHEUS_ERR_BACKEND, backend->name,
+                                   "the backend failed to tell what is new");
+}
+
+/* Before a page: what other processes have made becomes known. */
+static pytheus_err pytheus__discover_all(pytheus_registry *registry) {
+    pytheus_err err = PYTHEUS_OK;
+    pytheus__store *store;
+    size_t i;
+    for (i = 0; !err && (store = pytheus__store_at(registry, i)) != NULL; i++) {
+        if (store->backend.discover) {
+            err = pytheus__discover_store(registry, store);
+        }
+        pytheus__store_release(registry, store);
+    }
+    return err;
+}
 
 /* -- registries of one's own -- */
 
@@ -8198,9 +8572,14 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
                                           pytheus__updated_sum, v);
     }
     if (pytheus__is_real(family->type)) {
-        return pytheus__update_word(view, &words, PYTHEUS__GAUGE_REAL,
-                                    pytheus__update_of(operation),
-                                    operation == PYTHEUS__DECREASE ? -v : v);
+        err = pytheus__update_word(view, &words, PYTHEUS__GAUGE_REAL, pytheus__update_of(operation),
+                                   operation == PYTHEUS__DECREASE ? -v : v);
+        if (!err && words.changed) {
+            int saved_errno = errno;
+            PYTHEUS__STORE((pytheus__word *)words.changed, pytheus__as_bits(pytheus__wall_clock()));
+            errno = saved_errno;
+        }
+        return err;
     }
     if (operation == PYTHEUS__SET) {
         return pytheus__set_words(view, &words, v);
@@ -8210,6 +8589,32 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
                                       pytheus__updated_count, v)
                : pytheus__update_word(view, &words, PYTHEUS__COUNTER_REAL, pytheus__updated_sum,
                                       v); /* of one stripe alone, or a set could not undo it */
+}
+
+/* Adds a whole number to words that are not spread, as most are; false: it takes the long way. */
+PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, size_t i,
+                                        uint64_t n) {
+    const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__WORDS;
+    pytheus__word *area, *word, *life;
+    uint64_t life_value, mask, stripes, old;
+    if ((view.generation & kind) != ((uint64_t)type | PYTHEUS__COMPLETE | PYTHEUS__WORDS)) {
+        return false;
+    }
+    area = pytheus__cells(view.node);
+    word = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__AT]) + i;
+    life = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
+    life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
+    mask = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__MASK]);
+    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]) >> 32;
+    old = PYTHEUS__LIKELY(!mask) ? 0 : PYTHEUS__LOAD_ACQUIRE(word);
+    if (!pytheus__is_still(view) || stripes != 1 || (life && PYTHEUS__LOAD(life) != life_value)) {
+        return false;
+    }
+    if (PYTHEUS__LIKELY(!mask)) {
+        (void)PYTHEUS__ADD(word, n);
+        return true;
+    }
+    return PYTHEUS__REPLACE(word, &old, ((old ^ mask) + n) ^ mask);
 }
 
 /* -- operations that a backend does -- */
@@ -8344,6 +8749,10 @@ static pytheus_err pytheus__change_elsewhere(pytheus_view view, pytheus_type typ
 
 PYTHEUS_API pytheus_err pytheus_counter_inc(pytheus_counter counter) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(counter.view, PYTHEUS_COUNTER))) {
+        if (PYTHEUS__LIKELY(
+                pytheus__add_to_words(counter.view, PYTHEUS_COUNTER, PYTHEUS__COUNTER_WHOLE, 1))) {
+            return PYTHEUS_OK;
+        }
         return pytheus__change_elsewhere(counter.view, PYTHEUS_COUNTER, PYTHEUS__INCREASE, 1);
     }
     return pytheus__add_whole(counter.view, pytheus__own_cells(counter.view), 1, true);
@@ -8813,7 +9222,8 @@ static pytheus_err pytheus__set_function(pytheus_view view, pytheus_type type,
         return pytheus__refuse(view, type);
     }
     change.family = view.node->family;
-    if (change.family->store && change.family->store->backend.generate) {
+    if (change.family->store && !pytheus__has_words(change.family->store) &&
+        change.family->store->backend.generate) {
         return pytheus__tell(change.family,
                              pytheus_fail(PYTHEUS_ERR_BACKEND,
                                           "%.100s: no function, because the backend \"%.30s\" "
@@ -8984,6 +9394,11 @@ typedef struct pytheus__generated {
     size_t used, capacity;
 } pytheus__generated;
 
+typedef struct pytheus__generated_entry {
+    uint64_t key; /* the family */
+    pytheus__generated *value;
+} pytheus__generated_entry;
+
 /* One page being written. The lock is held for a batch of nodes at a time, which are rendered into
    the buffer; the sink runs without it. */
 typedef struct pytheus__writer {
@@ -9017,6 +9432,7 @@ typedef struct pytheus__writer {
     const pytheus__snapshot *next_snapshot; /* those before it are written, or no longer wanted */
     pytheus__generated *generated;
     pytheus__generated **last_generated;
+    pytheus__generated_entry *by_family; /* stb_ds map: those of metrics */
     bool has_collectors;
     bool saw_removed;             /* a series whose words somebody else has removed */
     pytheus__hash_entry *emitted; /* stb_ds map: names on the page, if there are collectors */
@@ -9833,16 +10249,31 @@ static bool pytheus__next_entry(const pytheus__writer *writer, uint64_t after,
     return found;
 }
 
-/* Whether a backend has generated all samples of the metric. */
+/* Whether a backend of cells generates the samples of the metric: all that it does not have are not
+   on the page. */
 static bool pytheus__is_generated(const pytheus__writer *writer, const pytheus__family *family) {
     return family->store->backend.generate && family->registry == writer->registry;
 }
 
-/* NULL: families that are no metric of the registry. */
-static void pytheus__write_generated(pytheus__writer *writer, const pytheus__family *family) {
+/* What a backend generated for the metric, or NULL. A function is of this process, so a metric that
+   has one is written from what is known here, if that is possible. */
+static const pytheus__generated *pytheus__generated_of(pytheus__writer *writer,
+                                                       pytheus__family *family) {
+    uint64_t key = (uint64_t)(uintptr_t)family;
+    ptrdiff_t i;
+    if (!writer->by_family ||
+        (PYTHEUS__LOAD(&family->num_functions) && !pytheus__is_read_first(family))) {
+        return NULL;
+    }
+    i = stbds_hmgeti(writer->by_family, key);
+    return i < 0 ? NULL : writer->by_family[i].value;
+}
+
+/* Families that are no metric of the registry. */
+static void pytheus__write_others(pytheus__writer *writer) {
     const pytheus__generated *generated;
     for (generated = writer->generated; generated; generated = generated->next) {
-        if (generated->family == family) {
+        if (!generated->family) {
             pytheus__put(writer, generated->text, generated->used);
         }
     }
@@ -9861,11 +10292,12 @@ static void pytheus__write_next_snapshot(pytheus__writer *writer, const pytheus_
 }
 
 static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *family) {
-    if (!pytheus__is_read_first(family)) {
+    const pytheus__generated *generated = pytheus__generated_of(writer, family);
+    if (generated) {
+        pytheus__put(writer, generated->text, generated->used);
+    } else if (!pytheus__is_read_first(family)) {
         pytheus__write_nodes(writer, family);
-    } else if (pytheus__is_generated(writer, family)) {
-        pytheus__write_generated(writer, family);
-    } else {
+    } else if (!pytheus__is_generated(writer, family)) {
         pytheus__write_next_snapshot(writer, family);
     }
 }
@@ -9988,20 +10420,6 @@ static pytheus_err pytheus__leave_out(pytheus_emitter *out, const char *name) {
     return PYTHEUS_OK;
 }
 
-/* Whether a metric of the backend was taken from the page: others may still have series of it.
-   Under the lock. */
-static bool pytheus__was_taken_off(const pytheus_emitter *out, const char *name) {
-    const pytheus_registry *registry = out->writer->registry;
-    size_t i;
-    for (i = 0; out->store && i < stbds_arrlenu(registry->families); i++) {
-        const pytheus__family *family = registry->families[i];
-        if (family->store == out->store && strcmp(family->metric, name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Whether a name that the family would write is a metric's or was emitted before; *known is the
    metric of that name, where it belongs to the backend that emits. */
 static bool pytheus__is_taken(pytheus_emitter *out, pytheus_type type, const char *name,
@@ -10021,7 +10439,8 @@ static bool pytheus__is_taken(pytheus_emitter *out, pytheus_type type, const cha
         }
         taken = family && !*known;
     }
-    out->leaves_out = !taken && !*known && pytheus__was_taken_off(out, name);
+    out->leaves_out =
+        !taken && !*known && out->store && pytheus__was_taken_off(registry, out->store, name);
     pytheus__release(&registry->lock);
     for (i = 0; i < n && !taken; i++) {
         taken = pytheus__was_seen(out->writer, &out->writer->emitted, claims[i].hash, true);
@@ -10030,6 +10449,26 @@ static bool pytheus__is_taken(pytheus_emitter *out, pytheus_type type, const cha
         (void)pytheus__was_seen(out->writer, &out->writer->emitted, claims[i].hash, false);
     }
     return taken;
+}
+
+typedef struct pytheus__remembering {
+    pytheus__writer *writer;
+    pytheus__generated *generated;
+} pytheus__remembering;
+
+static void pytheus__remember_generated(void *argument) {
+    const pytheus__remembering *remembering = (const pytheus__remembering *)argument;
+    pytheus__writer *writer = remembering->writer;
+    uint64_t key = (uint64_t)(uintptr_t)remembering->generated->family;
+    if (!writer->by_family) {
+        stbds_hmdefault(writer->by_family, NULL);
+    }
+    stbds_hmput(writer->by_family, key, remembering->generated);
+}
+
+static void pytheus__forget_generated(void *argument) {
+    pytheus__writer *writer = (pytheus__writer *)argument;
+    stbds_hmfree(writer->by_family);
 }
 
 static pytheus__generated *pytheus__generated_for(pytheus_emitter *out,
@@ -10045,6 +10484,10 @@ static pytheus__generated *pytheus__generated_for(pytheus_emitter *out,
     generated->family = known;
     *writer->last_generated = generated;
     writer->last_generated = &generated->next;
+    pytheus__remembering remembering = {writer, generated};
+    if (known && !pytheus__try(writer->registry, pytheus__remember_generated, &remembering)) {
+        (void)pytheus__page_failed(writer, pytheus__out_of_memory("page"));
+    }
     return generated;
 }
 
@@ -10657,7 +11100,7 @@ static void pytheus__write_page(pytheus__writer *writer) {
             pytheus__write_metric(writer, &entry);
         }
     }
-    pytheus__write_generated(writer, NULL);
+    pytheus__write_others(writer);
     pytheus__write_overflows(writer);
     pytheus__write_clashes(writer);
     if (writer->format == PYTHEUS_OPENMETRICS) {
@@ -10727,6 +11170,7 @@ static void pytheus__end_page(pytheus__writer *writer) {
         pytheus__release_memory(allocator, generated->text, generated->capacity);
         pytheus__release_memory(allocator, generated, sizeof *generated);
     }
+    (void)pytheus__try(writer->registry, pytheus__forget_generated, writer);
     (void)pytheus__try(writer->registry, pytheus__forget_seen, &writer->emitted);
     pytheus__release_memory(allocator, writer->buffer, PYTHEUS__CHUNK_SIZE);
     pytheus__release_memory(allocator, writer->values, writer->num_values * sizeof *writer->values);
@@ -10755,7 +11199,10 @@ static pytheus_err pytheus__write(pytheus_registry *registry, pytheus_format for
     writer.wanted = names;
     writer.num_wanted = num_names;
     writer.sink = sink;
-    pytheus__begin_page(&writer);
+    writer.err = pytheus__discover_all(writer.registry);
+    if (!writer.err) {
+        pytheus__begin_page(&writer);
+    }
     if (!writer.err) {
         pytheus__read_backends(&writer);
     }
@@ -10845,8 +11292,7 @@ PYTHEUS_API pytheus_err pytheus_registry_remove(pytheus_registry *registry, pyth
     pytheus__acquire(&registry->lock);
     entry = pytheus__entry_of(registry, family);
     if (entry) {
-        pytheus__take_names_back(registry, family);
-        stbds_arrdel(registry->entries, (size_t)(entry - registry->entries));
+        pytheus__take_off(registry, family);
     }
     pytheus__release(&registry->lock);
     if (!entry) {
