@@ -547,8 +547,12 @@ typedef struct pytheus_cell_desc {
     pytheus_type type;
     pytheus_across across;
     double expire_seconds;
-    const char *value;           /* "", "sum", "count", or the bucket's bound as text */
-    double bound;                /* of the bucket, otherwise 0 */
+    const char *unit;          /* "": none */
+    const char *value;         /* "", "sum", "count", or the bucket's bound as text */
+    double bound;              /* of the bucket, otherwise 0 */
+    const char *const *states; /* of a stateset, whose value is the sum of 2^i for every state i
+                                    that is on */
+    size_t num_states;
     const pytheus_label *labels; /* in declared order, defaults merged */
     size_t num_labels;
 } pytheus_cell_desc;
@@ -560,7 +564,7 @@ typedef struct pytheus_series_desc {
     pytheus_type type;
     pytheus_across across;
     double expire_seconds;
-    const char *unit;     /* "" : none */
+    const char *unit;     /* "": none */
     const double *bounds; /* of a histogram's buckets, without +Inf */
     size_t num_bounds;
     const char *const *states; /* of a stateset */
@@ -3871,20 +3875,58 @@ static void pytheus__close_cells(const pytheus__family *family, void *const *cel
     pytheus__return_sentence(&kept);
 }
 
+/* Lists of what a family holds as pieces. */
+typedef struct pytheus__lists {
+    const char *defaults[PYTHEUS_MAX_LABELS];
+    const char *states[PYTHEUS_MAX_STATES];
+} pytheus__lists;
+
+static void pytheus__describe_series(const pytheus__family *family, const pytheus_label *labels,
+                                     pytheus__lists *lists, pytheus_series_desc *desc) {
+    size_t i;
+    for (i = 0; i < family->num_labels; i++) {
+        lists->defaults[i] = family->default_values[i].text;
+    }
+    for (i = 0; i < family->num_states; i++) {
+        lists->states[i] = family->states[i].text;
+    }
+    desc->metric = family->metric;
+    desc->help = family->help.text;
+    desc->type = family->type;
+    desc->across = family->across;
+    desc->expire_seconds = family->expire_seconds;
+    desc->unit = family->unit.text;
+    desc->bounds = family->bounds;
+    desc->num_bounds = family->num_bounds;
+    desc->states = lists->states;
+    desc->num_states = family->num_states;
+    desc->labels = labels;
+    desc->num_labels = family->num_labels;
+    desc->defaults = lists->defaults;
+    desc->max_series = PYTHEUS__LOAD(&family->max_series);
+    desc->num_words = family->num_cells;
+}
+
 static pytheus_err pytheus__open_cells(pytheus__opened *opened, const pytheus_label *labels) {
     const pytheus__family *family = opened->family;
     const pytheus_backend *backend = &family->store->backend;
     char bound_text[PYTHEUS__NUMBER_SIZE];
+    pytheus__lists lists;
+    pytheus_series_desc series;
     pytheus_cell_desc desc;
     pytheus_err err = PYTHEUS_OK;
     size_t i;
-    desc.metric = family->metric;
-    desc.help = family->help.text;
-    desc.type = family->type;
-    desc.across = family->across;
-    desc.expire_seconds = family->expire_seconds;
+    pytheus__describe_series(family, labels, &lists, &series);
+    desc.metric = series.metric;
+    desc.help = series.help;
+    desc.type = series.type;
+    desc.across = series.across;
+    desc.expire_seconds = series.expire_seconds;
+    desc.unit = series.unit;
+    desc.states = series.states;
+    desc.num_states = series.num_states;
     desc.labels = labels;
-    desc.num_labels = family->num_labels;
+    desc.num_labels = series.num_labels;
     for (i = 0; !err && i < pytheus__num_values(family); i++) {
         char before = pytheus__before_callback();
         pytheus__describe_value(family, i, &desc, bound_text);
@@ -3922,38 +3964,6 @@ static bool pytheus__is_overflow_key(const pytheus__family *family, const pytheu
         }
     }
     return family->num_labels > 0;
-}
-
-/* Lists of what a family holds as pieces. */
-typedef struct pytheus__lists {
-    const char *defaults[PYTHEUS_MAX_LABELS];
-    const char *states[PYTHEUS_MAX_STATES];
-} pytheus__lists;
-
-static void pytheus__describe_series(const pytheus__family *family, const pytheus_label *labels,
-                                     pytheus__lists *lists, pytheus_series_desc *desc) {
-    size_t i;
-    for (i = 0; i < family->num_labels; i++) {
-        lists->defaults[i] = family->default_values[i].text;
-    }
-    for (i = 0; i < family->num_states; i++) {
-        lists->states[i] = family->states[i].text;
-    }
-    desc->metric = family->metric;
-    desc->help = family->help.text;
-    desc->type = family->type;
-    desc->across = family->across;
-    desc->expire_seconds = family->expire_seconds;
-    desc->unit = family->unit.text;
-    desc->bounds = family->bounds;
-    desc->num_bounds = family->num_bounds;
-    desc->states = lists->states;
-    desc->num_states = family->num_states;
-    desc->labels = labels;
-    desc->num_labels = family->num_labels;
-    desc->defaults = lists->defaults;
-    desc->max_series = PYTHEUS__LOAD(&family->max_series);
-    desc->num_words = family->num_cells;
 }
 
 /* Closes words that can't be used. */
@@ -5772,7 +5782,15 @@ static size_t pytheus__base_size(pytheus_type type, const char *name, size_t siz
     return pytheus__ends_with(name, size, ending) ? size - strlen(ending) : size;
 }
 
-static pytheus_err pytheus__check_name(pytheus_type type, const pytheus_desc *desc) {
+/* Whether a label may have this name. */
+static bool pytheus__is_label(pytheus__piece prefix, const char *name) {
+    const char *whole = prefix.size ? prefix.text : name;
+    return !pytheus__starts_with(whole, "__") && !memchr(prefix.text, ':', prefix.size) &&
+           !strchr(name, ':');
+}
+
+static pytheus_err pytheus__check_name(pytheus_type type, pytheus__piece prefix,
+                                       const pytheus_desc *desc) {
     const char *name = pytheus__desc_name(desc);
     size_t size = strlen(name), unit_size = desc && desc->unit ? strlen(desc->unit) : 0;
     if (!pytheus__is_name(name, true)) {
@@ -5786,7 +5804,7 @@ static pytheus_err pytheus__check_name(pytheus_type type, const pytheus_desc *de
     if (!size) {
         return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before it", name);
     }
-    if (type == PYTHEUS_STATESET && (strchr(name, ':') || pytheus__starts_with(name, "__"))) {
+    if (type == PYTHEUS_STATESET && !pytheus__is_label(prefix, name)) {
         return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a stateset's name is a label's too", name);
     }
     if (unit_size && (type == PYTHEUS_INFO || type == PYTHEUS_STATESET)) {
@@ -5938,7 +5956,8 @@ static pytheus_err pytheus__check_sharing(const pytheus__definition *definition)
 }
 
 static pytheus_err pytheus__check_definition(pytheus__definition *definition) {
-    pytheus_err err = pytheus__check_name(definition->type, definition->desc);
+    pytheus_err err =
+        pytheus__check_name(definition->type, definition->registry->prefix, definition->desc);
     err = err ? err : pytheus__check_labels(definition);
     err = err ? err : pytheus__check_buckets(definition);
     err = err ? err : pytheus__check_states(definition);
@@ -10308,6 +10327,15 @@ static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *fam
 #define PYTHEUS__OVERFLOW_NAME "pytheus_overflow_calls_total"
 #define PYTHEUS__CLASHES_NAME "pytheus_collector_clashes_total"
 
+/* OpenMetrics has the sum and the count of a histogram both or not at all, and neither where a bound
+   or the sum is below 0: they wait until the series is complete. */
+typedef struct pytheus__held {
+    char *text;
+    size_t text_size, used;
+    uint64_t series; /* hash of its labels */
+    bool has_sum, has_count, is_refused;
+} pytheus__held;
+
 struct pytheus_emitter {
     pytheus__writer *writer;
     pytheus__collecting *collecting; /* NULL: a backend generates */
@@ -10318,6 +10346,7 @@ struct pytheus_emitter {
     pytheus_type type;
     pytheus__generated *into;     /* NULL: the page */
     pytheus__hash_entry *samples; /* stb_ds map: those of the family */
+    pytheus__held held;
 };
 
 typedef struct pytheus__seeing {
@@ -10377,10 +10406,63 @@ static void pytheus__see_names(pytheus__writer *writer, const pytheus__family *f
     }
 }
 
+/* Where a line of this size goes; NULL: no memory. */
+static char *pytheus__emit_room(pytheus_emitter *out, size_t size) {
+    pytheus__generated *into = out->into;
+    char *room = NULL;
+    if (!into) {
+        room = pytheus__draft(out->writer, size);
+    } else if (size <= into->capacity - into->used) {
+        room = into->text + into->used;
+    } else {
+        size_t capacity = into->capacity * 2 + size + 500;
+        char *text = (char *)pytheus__resize(&out->writer->registry->allocator, into->text,
+                                             into->capacity, capacity);
+        if (text) {
+            into->text = text;
+            into->capacity = capacity;
+            room = text + into->used;
+        }
+    }
+    if (!room) {
+        (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
+    }
+    return room;
+}
+
+static pytheus_err pytheus__emitted(pytheus_emitter *out, const char *room, size_t size) {
+    if (out->into) {
+        out->into->used += size;
+    } else {
+        pytheus__put_draft(out->writer, room, size);
+    }
+    return out->writer->err;
+}
+
+/* Writes what was held back of a series, or lets it go. */
+static void pytheus__end_held(pytheus_emitter *out) {
+    pytheus__held *held = &out->held;
+    if (held->has_sum && held->has_count && !held->is_refused) {
+        char *room = pytheus__emit_room(out, held->used);
+        if (room) {
+            memcpy(room, held->text, held->used);
+            (void)pytheus__emitted(out, room, held->used);
+        }
+    }
+    held->used = 0;
+    held->has_sum = held->has_count = held->is_refused = false;
+}
+
 static void pytheus__end_family(pytheus_emitter *out) {
+    pytheus__end_held(out);
     (void)pytheus__try(out->writer->registry, pytheus__forget_seen, &out->samples);
     out->in_family = out->leaves_out = false;
     out->into = NULL;
+}
+
+static void pytheus__emitter_free(pytheus_emitter *out) {
+    pytheus__end_family(out);
+    pytheus__release_memory(&out->writer->registry->allocator, out->held.text, out->held.text_size);
 }
 
 static void pytheus__emitter_init(pytheus_emitter *out, pytheus__writer *writer,
@@ -10389,10 +10471,6 @@ static void pytheus__emitter_init(pytheus_emitter *out, pytheus__writer *writer,
     out->writer = writer;
     out->collecting = collecting;
     out->store = store;
-}
-
-static void pytheus__emitter_free(pytheus_emitter *out) {
-    pytheus__end_family(out);
 }
 
 static const char *pytheus__emitter_name(const pytheus_emitter *out) {
@@ -10491,39 +10569,6 @@ static pytheus__generated *pytheus__generated_for(pytheus_emitter *out,
     return generated;
 }
 
-/* Where a line of this size goes; NULL: no memory. */
-static char *pytheus__emit_room(pytheus_emitter *out, size_t size) {
-    pytheus__generated *into = out->into;
-    char *room = NULL;
-    if (!into) {
-        room = pytheus__draft(out->writer, size);
-    } else if (size <= into->capacity - into->used) {
-        room = into->text + into->used;
-    } else {
-        size_t capacity = into->capacity * 2 + size + 500;
-        char *text = (char *)pytheus__resize(&out->writer->registry->allocator, into->text,
-                                             into->capacity, capacity);
-        if (text) {
-            into->text = text;
-            into->capacity = capacity;
-            room = text + into->used;
-        }
-    }
-    if (!room) {
-        (void)pytheus__page_failed(out->writer, pytheus__out_of_memory("page"));
-    }
-    return room;
-}
-
-static pytheus_err pytheus__emitted(pytheus_emitter *out, const char *room, size_t size) {
-    if (out->into) {
-        out->into->used += size;
-    } else {
-        pytheus__put_draft(out->writer, room, size);
-    }
-    return out->writer->err;
-}
-
 static pytheus_err pytheus__check_emitted(const pytheus_emitter *out,
                                           const pytheus_family *family) {
     pytheus_desc desc = PYTHEUS__EMPTY;
@@ -10541,7 +10586,7 @@ static pytheus_err pytheus__check_emitted(const pytheus_emitter *out,
     }
     desc.name = name;
     desc.unit = family->unit;
-    return pytheus__check_name(family->type, &desc);
+    return pytheus__check_name(family->type, out->writer->registry->prefix, &desc);
 }
 
 static pytheus_err pytheus__emit_header(pytheus_emitter *out, const pytheus_family *family) {
@@ -10697,6 +10742,9 @@ static pytheus_err pytheus__check_pair(const pytheus_emitter *out, const pytheus
          strcmp(name, out->writer->name.text) == 0)) {
         return pytheus__bad_sample(out, value ? "twice the label" : "NULL as the label", name);
     }
+    if (own && out->type == PYTHEUS_STATESET && strcmp(name, own) == 0 && !*value) {
+        return pytheus__bad_sample(out, "no state as the label", name);
+    }
     if (!number_label || strcmp(name, number_label) != 0) {
         return PYTHEUS_OK;
     }
@@ -10757,16 +10805,17 @@ static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, cons
     return hash;
 }
 
-/* The same for labels in any order. */
+/* The same for labels in any order; one of them may be left out. */
 static uint64_t pytheus__hash_sample(const pytheus_registry *registry, const char *suffix,
-                                     const pytheus_sample *sample) {
+                                     const pytheus_sample *sample, const char *but) {
     const uint64_t *seed = registry->seed;
     uint64_t hash = pytheus__hash_more(seed, seed[0], suffix, strlen(suffix));
     size_t i;
     for (i = 0; i < sample->num_strings; i += 2) {
         const char *name = sample->pairs[i], *value = sample->pairs[i + 1];
         uint64_t pair = pytheus__hash_more(seed, seed[0], name, strlen(name) + 1);
-        hash += *value ? pytheus__hash_mended(seed, pair, value) : 0; /* as if it were not there */
+        bool counts = *value && strcmp(name, but) != 0; /* "" is as if it were not there */
+        hash += counts ? pytheus__hash_mended(seed, pair, value) : 0;
     }
     return hash;
 }
@@ -10836,25 +10885,64 @@ static bool pytheus__is_sayable(const pytheus_emitter *out, const pytheus_sample
     if (out->writer->format == PYTHEUS_TEXT) {
         return strcmp(suffix, "_created") != 0;
     }
-    return out->type < PYTHEUS_HISTOGRAM || strcmp(suffix, "_created") == 0 || sample->value >= 0 ||
+    return out->type != PYTHEUS_SUMMARY || strcmp(suffix, "_created") == 0 || sample->value >= 0 ||
            (!*suffix && pytheus__is_nan(sample->value));
+}
+
+/* Notes what the sample says of its series; whether it is to be held back. */
+static bool pytheus__hold(pytheus_emitter *out, const pytheus_sample *sample, const char *suffix) {
+    pytheus__held *held = &out->held;
+    bool is_sum = strcmp(suffix, "_sum") == 0, is_count = strcmp(suffix, "_count") == 0;
+    uint64_t series;
+    size_t i;
+    if (out->writer->format == PYTHEUS_TEXT || out->type != PYTHEUS_HISTOGRAM) {
+        return false;
+    }
+    series = pytheus__hash_sample(out->writer->registry, "", sample, "le");
+    if (series != held->series) {
+        pytheus__end_held(out);
+        held->series = series;
+    }
+    for (i = 0; i < sample->num_strings; i += 2) {
+        double bound;
+        held->is_refused |= strcmp(sample->pairs[i], "le") == 0 &&
+                            pytheus__read_bound(sample->pairs[i + 1], &bound) && bound < 0;
+    }
+    held->is_refused |= is_sum && !(sample->value >= 0);
+    held->has_sum |= is_sum;
+    held->has_count |= is_count;
+    return is_sum || is_count;
+}
+
+/* Where the line of a sample goes; NULL: no memory. */
+static char *pytheus__sample_room(pytheus_emitter *out, bool is_held, size_t size) {
+    pytheus__held *held = &out->held;
+    if (!is_held) {
+        return pytheus__emit_room(out, size);
+    }
+    return pytheus__reserve_text(out->writer, &held->text, &held->text_size, held->used + size)
+               ? held->text + held->used
+               : NULL;
 }
 
 static pytheus_err pytheus__write_sample(pytheus_emitter *out, const pytheus_sample *sample,
                                          const char *suffix) {
     char end[3 * PYTHEUS__NUMBER_SIZE];
     pytheus__text line = {NULL, 0};
-    char *room;
+    bool is_held = pytheus__hold(out, sample, suffix);
     pytheus__end_line(out, sample, strcmp(suffix, "_created") == 0, end);
     pytheus__add_sample(&line, out, suffix, sample, end);
-    room = pytheus__emit_room(out, line.size);
-    if (!room) {
+    line.at = pytheus__sample_room(out, is_held, line.size);
+    if (!line.at) {
         return out->writer->err;
     }
-    line.at = room;
     line.size = 0;
     pytheus__add_sample(&line, out, suffix, sample, end);
-    return pytheus__emitted(out, room, line.size);
+    if (is_held) {
+        out->held.used += line.size;
+        return out->writer->err;
+    }
+    return pytheus__emitted(out, line.at, line.size);
 }
 
 PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample) {
@@ -10871,7 +10959,7 @@ PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_
     err = pytheus__check_sample(out, sample, suffix);
     if (!err &&
         pytheus__was_seen(out->writer, &out->samples,
-                          pytheus__hash_sample(out->writer->registry, suffix, sample), false)) {
+                          pytheus__hash_sample(out->writer->registry, suffix, sample, ""), false)) {
         err = pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s: twice the same labels",
                            pytheus__emitter_name(out), out->writer->name.text);
     }

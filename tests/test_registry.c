@@ -322,12 +322,17 @@ static void claims(pytheus_type type, const char *name, char out[6][64]) {
     static const char *const suffixes[][6] = {
         [PYTHEUS_COUNTER] = {"", "_total", "_created"},
         [PYTHEUS_GAUGE] = {""},
+        [PYTHEUS_INFO] = {"", "_info"},
+        [PYTHEUS_STATESET] = {""},
+        [PYTHEUS_UNKNOWN] = {""},
         [PYTHEUS_HISTOGRAM] = {"", "_bucket", "_sum", "_count", "_created"},
         [PYTHEUS_SUMMARY] = {"", "_sum", "_count", "_created"},
     };
-    size_t size = strlen(name), n = 0;
-    if (type == PYTHEUS_COUNTER && size > 6 && !strcmp(name + size - 6, "_total"))
-        size -= 6;
+    const char *ending = type == PYTHEUS_COUNTER ? "_total" : "_info";
+    size_t size = strlen(name), ending_size = strlen(ending), n = 0;
+    if ((type == PYTHEUS_COUNTER || type == PYTHEUS_INFO) && size > ending_size &&
+        !strcmp(name + size - ending_size, ending))
+        size -= ending_size;
     for (size_t i = 0; i < 6 && suffixes[type][i]; i++)
         snprintf(out[n++], 64, "%.*s%s", (int)size, name, suffixes[type][i]);
     out[n][0] = 0;
@@ -344,26 +349,33 @@ static bool claim_alike(pytheus_type a, const char *name_a, pytheus_type b, cons
     return false;
 }
 
+static pytheus_desc named(pytheus_type type, const char *name) {
+    pytheus_desc desc = {.name = name};
+    desc.states[0] = type == PYTHEUS_STATESET ? "on" : NULL;
+    return desc;
+}
+
 static void check_collision(pytheus_type a, const char *name_a, pytheus_type b,
                             const char *name_b) {
-    static const char *const types[] = {"", "counter", "gauge", "histogram", "summary"};
+    static const char *const types[] = {"",         "counter", "gauge",     "info",
+                                        "stateset", "unknown", "histogram", "summary"};
     char what[160];
     snprintf(what, sizeof what, "%s %s after %s %s", types[b], name_b, types[a], name_a);
     bool same = a == b && !strcmp(name_a, name_b);
     pytheus_err expected =
         !same && claim_alike(a, name_a, b, name_b) ? PYTHEUS_ERR_DUPLICATE : PYTHEUS_OK;
-    pytheus_err got = second_refusal(a, DESC(.name = name_a), b, DESC(.name = name_b));
+    pytheus_err got = second_refusal(a, named(a, name_a), b, named(b, name_b));
     check_err((int)got, (int)expected, what, __FILE__, __LINE__);
 }
 
 TEST(all_pairs_of_types_and_names_collide_as_they_should) {
     static const char *const names[] = {"x",       "x_total", "x_created", "x_bucket",    "x_sum",
                                         "x_count", "x_info",  "xtotal",    "x_total_sum", "y"};
-    const size_t n = 4 * COUNT_OF(names);
+    const size_t num_types = PYTHEUS_SUMMARY, n = num_types * COUNT_OF(names);
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++)
-            check_collision((pytheus_type)(i % 4 + 1), names[i / 4], (pytheus_type)(j % 4 + 1),
-                            names[j / 4]);
+            check_collision((pytheus_type)(i % num_types + 1), names[i / num_types],
+                            (pytheus_type)(j % num_types + 1), names[j / num_types]);
 }
 
 TEST_WITH(r, a_refused_name_takes_no_part_of_its_names) {
@@ -474,8 +486,8 @@ TEST_WITH(r, a_sample_has_the_name_that_the_page_shows) {
     pytheus_counter_inc(COUNTER(r, .name = "bare"));
     CHECK_SAMPLE(r, "c_total", 1);
     CHECK_SAMPLE(r, "bare", 1);
+    CHECK_SAMPLE(r, "bare_total", 1); /* in OpenMetrics */
     CHECK_BARE_ERR(r, PYTHEUS_ERR_NAME, "c");
-    CHECK_BARE_ERR(r, PYTHEUS_ERR_NAME, "bare_total");
     CHECK_BARE_ERR(r, PYTHEUS_ERR_NAME, "c_created");
 }
 
