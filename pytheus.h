@@ -10327,12 +10327,17 @@ static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *fam
 #define PYTHEUS__OVERFLOW_NAME "pytheus_overflow_calls_total"
 #define PYTHEUS__CLASHES_NAME "pytheus_collector_clashes_total"
 
-/* OpenMetrics has the sum and the count of a histogram both or not at all, and neither where a bound
-   or the sum is below 0: they wait until the series is complete. */
-typedef struct pytheus__held {
+/* Lines that wait. */
+typedef struct pytheus__waiting {
     char *text;
-    size_t text_size, used;
+    size_t capacity, used;
+} pytheus__waiting;
+
+/* OpenMetrics has the sum and the count of a histogram both or not at all, neither where a bound or
+   the sum is below 0, and when it began after them: they wait until the series is complete. */
+typedef struct pytheus__held {
     uint64_t series; /* hash of its labels */
+    pytheus__waiting totals, created;
     bool has_sum, has_count, is_refused;
 } pytheus__held;
 
@@ -10439,17 +10444,22 @@ static pytheus_err pytheus__emitted(pytheus_emitter *out, const char *room, size
     return out->writer->err;
 }
 
+static void pytheus__end_waiting(pytheus_emitter *out, pytheus__waiting *waiting, bool is_good) {
+    if (is_good && waiting->used) {
+        char *room = pytheus__emit_room(out, waiting->used);
+        if (room) {
+            memcpy(room, waiting->text, waiting->used);
+            (void)pytheus__emitted(out, room, waiting->used);
+        }
+    }
+    waiting->used = 0;
+}
+
 /* Writes what was held back of a series, or lets it go. */
 static void pytheus__end_held(pytheus_emitter *out) {
     pytheus__held *held = &out->held;
-    if (held->has_sum && held->has_count && !held->is_refused) {
-        char *room = pytheus__emit_room(out, held->used);
-        if (room) {
-            memcpy(room, held->text, held->used);
-            (void)pytheus__emitted(out, room, held->used);
-        }
-    }
-    held->used = 0;
+    pytheus__end_waiting(out, &held->totals, held->has_sum && held->has_count && !held->is_refused);
+    pytheus__end_waiting(out, &held->created, true);
     held->has_sum = held->has_count = held->is_refused = false;
 }
 
@@ -10462,7 +10472,10 @@ static void pytheus__end_family(pytheus_emitter *out) {
 
 static void pytheus__emitter_free(pytheus_emitter *out) {
     pytheus__end_family(out);
-    pytheus__release_memory(&out->writer->registry->allocator, out->held.text, out->held.text_size);
+    pytheus__release_memory(&out->writer->registry->allocator, out->held.totals.text,
+                            out->held.totals.capacity);
+    pytheus__release_memory(&out->writer->registry->allocator, out->held.created.text,
+                            out->held.created.capacity);
 }
 
 static void pytheus__emitter_init(pytheus_emitter *out, pytheus__writer *writer,
@@ -10889,19 +10902,25 @@ static bool pytheus__is_sayable(const pytheus_emitter *out, const pytheus_sample
            (!*suffix && pytheus__is_nan(sample->value));
 }
 
-/* Notes what the sample says of its series; whether it is to be held back. */
-static bool pytheus__hold(pytheus_emitter *out, const pytheus_sample *sample, const char *suffix) {
+/* Notes what the sample says of its series. Where it has to wait; NULL: nowhere. */
+static pytheus__waiting *pytheus__hold(pytheus_emitter *out, const pytheus_sample *sample,
+                                       const char *suffix) {
     pytheus__held *held = &out->held;
+    const char *number_label = pytheus__number_label(out->type);
     bool is_sum = strcmp(suffix, "_sum") == 0, is_count = strcmp(suffix, "_count") == 0;
     uint64_t series;
     size_t i;
-    if (out->writer->format == PYTHEUS_TEXT || out->type != PYTHEUS_HISTOGRAM) {
-        return false;
+    if (out->writer->format == PYTHEUS_TEXT || pytheus__is_real(out->type)) {
+        return NULL;
     }
-    series = pytheus__hash_sample(out->writer->registry, "", sample, "le");
+    series =
+        pytheus__hash_sample(out->writer->registry, "", sample, number_label ? number_label : "");
     if (series != held->series) {
         pytheus__end_held(out);
         held->series = series;
+    }
+    if (strcmp(suffix, "_created") == 0) {
+        return &held->created;
     }
     for (i = 0; i < sample->num_strings; i += 2) {
         double bound;
@@ -10911,17 +10930,17 @@ static bool pytheus__hold(pytheus_emitter *out, const pytheus_sample *sample, co
     held->is_refused |= is_sum && !(sample->value >= 0);
     held->has_sum |= is_sum;
     held->has_count |= is_count;
-    return is_sum || is_count;
+    return out->type == PYTHEUS_HISTOGRAM && (is_sum || is_count) ? &held->totals : NULL;
 }
 
 /* Where the line of a sample goes; NULL: no memory. */
-static char *pytheus__sample_room(pytheus_emitter *out, bool is_held, size_t size) {
-    pytheus__held *held = &out->held;
-    if (!is_held) {
+static char *pytheus__sample_room(pytheus_emitter *out, pytheus__waiting *waiting, size_t size) {
+    if (!waiting) {
         return pytheus__emit_room(out, size);
     }
-    return pytheus__reserve_text(out->writer, &held->text, &held->text_size, held->used + size)
-               ? held->text + held->used
+    return pytheus__reserve_text(out->writer, &waiting->text, &waiting->capacity,
+                                 waiting->used + size)
+               ? waiting->text + waiting->used
                : NULL;
 }
 
@@ -10929,17 +10948,17 @@ static pytheus_err pytheus__write_sample(pytheus_emitter *out, const pytheus_sam
                                          const char *suffix) {
     char end[3 * PYTHEUS__NUMBER_SIZE];
     pytheus__text line = {NULL, 0};
-    bool is_held = pytheus__hold(out, sample, suffix);
+    pytheus__waiting *waiting = pytheus__hold(out, sample, suffix);
     pytheus__end_line(out, sample, strcmp(suffix, "_created") == 0, end);
     pytheus__add_sample(&line, out, suffix, sample, end);
-    line.at = pytheus__sample_room(out, is_held, line.size);
+    line.at = pytheus__sample_room(out, waiting, line.size);
     if (!line.at) {
         return out->writer->err;
     }
     line.size = 0;
     pytheus__add_sample(&line, out, suffix, sample, end);
-    if (is_held) {
-        out->held.used += line.size;
+    if (waiting) {
+        waiting->used += line.size;
         return out->writer->err;
     }
     return pytheus__emitted(out, line.at, line.size);
