@@ -13,6 +13,7 @@ STRICT := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Werr
 ASAN := -O1 -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=all \
     -fno-omit-frame-pointer
 TSAN := -O1 -fsanitize=thread
+NO_GZIP := -DPYTHEUS_HTTP_NO_GZIP
 # Those that have kinds of build of their own; the others are in C99 and C++11.
 C_STANDARDS := c11 c17 gnu11
 CXX_STANDARDS := c++14 c++17 c++20
@@ -24,7 +25,7 @@ names = $(sort $(basename $(notdir $(wildcard $1))))
 C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
-THREADS := test_threads test_stripes test_backends test_collector_threads
+THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
@@ -33,6 +34,9 @@ ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_
     test_errors test_fixes test_threads
 # Those that know when a series has gone.
 ON_FRUGAL_BACKENDS := test_churn
+# What needs libmicrohttpd and zlib, which are there for this machine alone; what can do without zlib.
+SERVERS := test_http_server test_http_attacks http quickstart
+PACKERS := test_http fuzz_http
 EXAMPLES := $(call names,examples/*.c examples/*.cc)
 HEADERS := $(wildcard *.h tests/*.h)
 
@@ -52,9 +56,10 @@ define compile
 	@echo "  $@"
 	@mkdir -p $(@D) && rm -f $@
 	@$1 $(STRICT) -g -pthread -I. -Itests -idirafter build/include $2 $< -o $@ \
-	    -lm $(if $(filter %/quickstart,$@),-lmicrohttpd) \
-	    $(if $(filter %/number_oracle,$@),-std=c++17)
+	    -lm $(libraries) $(if $(filter %/number_oracle,$@),-std=c++17)
 endef
+libraries = $(if $(filter $(SERVERS),$(notdir $@)),-lmicrohttpd -lz) \
+    $(if $(filter $(PACKERS),$(notdir $@)),$(if $(findstring NO_GZIP,$2),,-lz))
 cxx = $(patsubst %gcc,%g++,$(patsubst %clang,%clang++,$1))
 
 $(eval $(call kind,examples,gcc,-O2 -Wno-error))
@@ -64,10 +69,10 @@ $(eval $(call kind,asan-gcc,gcc,$(ASAN)))
 $(eval $(call kind,asan-clang,clang,$(ASAN)))
 $(eval $(call kind,tsan-gcc,gcc,$(TSAN)))
 $(eval $(call kind,tsan-clang,clang,$(TSAN)))
-$(eval $(call kind,m32,gcc,-O2 -m32 -isystem /usr/include/x86_64-linux-gnu))
-$(eval $(call kind,arm64,aarch64-linux-gnu-gcc,-O2 -static))
+$(eval $(call kind,m32,gcc,-O2 -m32 -isystem /usr/include/x86_64-linux-gnu $(NO_GZIP)))
+$(eval $(call kind,arm64,aarch64-linux-gnu-gcc,-O2 -static $(NO_GZIP)))
 # isnan() of this system's math.h converts.
-$(eval $(call kind,mingw,x86_64-w64-mingw32-gcc,-O2 -Wno-float-conversion,.exe))
+$(eval $(call kind,mingw,x86_64-w64-mingw32-gcc,-O2 -Wno-float-conversion $(NO_GZIP),.exe))
 $(eval $(call kind,fuzz,clang,$(ASAN) -fsanitize=fuzzer))
 $(eval $(call kind,gcc-O0,gcc,-O0))
 $(eval $(call kind,clang-O0,clang,-O0))
@@ -83,6 +88,7 @@ build/include:
 
 each = $(foreach c,$2,"$1$c")
 of_kind = $(TESTS:%=build/$1/%)
+FOREIGN_TESTS := $(filter-out $(SERVERS),$(TESTS))
 # Where addresses are scattered widely, ThreadSanitizer does not start unless this is switched off.
 IN_ORDER := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
@@ -113,10 +119,10 @@ judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/
 ifeq ($(shell uname -m),x86_64)
     FOREIGN := m32 arm64 mingw
     ARM64_CPP := arm64-cpp
-    M32 := $(call of_kind,m32)
-    ARM64 := $(call of_kind,arm64)
+    M32 := $(FOREIGN_TESTS:%=build/m32/%)
+    ARM64 := $(FOREIGN_TESTS:%=build/arm64/%)
     ARM64_QUICK := $(ARM64_CHOICE:%=build/arm64/%)
-    MINGW := $(TESTS:%=build/mingw/%.exe)
+    MINGW := $(FOREIGN_TESTS:%=build/mingw/%.exe)
     foreign_runs = $(M32) $(call each,qemu-aarch64 ,$1) "tests/built $(MINGW)"
 else
     foreign_runs = "echo SKIPPED i386, aarch64, MinGW: only on x86-64; echo 0 passed, 0 failed"
@@ -128,7 +134,7 @@ JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 BUILD = $(MAKE) -sk $(JOBS) --no-print-directory
 new_pages = rm -rf build/pages && mkdir -p build/pages
 # Groups of packages, see tests/install.
-TOOLS := core cpp clang sanitizers system
+TOOLS := core cpp clang sanitizers system http
 
 # ---- targets ----
 
@@ -148,7 +154,7 @@ examples: ## build all examples into build/examples/
 	+@$(BUILD) $(EXAMPLES:%=build/examples/%)
 
 test: ## build and run all tests; the last line is the sum
-	@tests/install $(TOOLS) http judges $(FOREIGN)
+	@tests/install $(TOOLS) judges $(FOREIGN)
 	+@$(BUILD) $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) \
 	    $(MINGW) || true
 	@$(new_pages)
@@ -158,7 +164,7 @@ test: ## build and run all tests; the last line is the sum
 
 check: export SECONDS_EACH := 14400
 check: ## all tests in all builds, the long runs, all hosts, all planted bugs: takes hours
-	@tests/install $(TOOLS) http judges memcheck patch $(FOREIGN) $(ARM64_CPP)
+	@tests/install $(TOOLS) judges memcheck patch $(FOREIGN) $(ARM64_CPP)
 	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
 	@$(new_pages)
 	@tests/run $(test_runs) $(backend_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
