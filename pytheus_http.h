@@ -343,6 +343,7 @@ static double pytheus__http_read_seconds(const char *text) {
     if (!text) {
         return 0;
     }
+    text = pytheus__http_skip_blanks(text);
     for (; pytheus__http_is_digit(*text); text++) {
         seconds = seconds * 10 + (*text - '0');
     }
@@ -351,7 +352,7 @@ static double pytheus__http_read_seconds(const char *text) {
             seconds += (place /= 10) * (*text - '0');
         }
     }
-    return *text ? 0 : seconds;
+    return *pytheus__http_skip_blanks(text) ? 0 : seconds;
 }
 
 static int pytheus__http_hex(char c) {
@@ -635,9 +636,7 @@ static void pytheus__http_plan_page(pytheus__http_plan *plan, const pytheus_http
     plan->format = pytheus_negotiate(request->accept);
     pytheus__http_begin(plan, 200, "OK", pytheus_content_type(plan->format));
     pytheus__http_add_header(plan, "Vary", "Accept, Accept-Encoding");
-#ifndef PYTHEUS_HTTP_NO_GZIP
     plan->compresses = pytheus__http_prefers_gzip(request->accept_encoding);
-#endif
     plan->head.length = -1;
     if (*query && pytheus__http_read_names(plan, query)) {
         pytheus__http_say_failed(plan);

@@ -5,10 +5,13 @@
  *     /metrics   what Prometheus scrapes
  *
  * quickstart [port] serves on 127.0.0.1, port 8080 unless told otherwise, until SIGINT or SIGTERM.
- * Needs libmicrohttpd: cc quickstart.c -lmicrohttpd -pthread */
+ * Needs libmicrohttpd and zlib: cc quickstart.c -lmicrohttpd -lz -pthread */
 #define _POSIX_C_SOURCE 200809L
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
+#define PYTHEUS_HTTP_IMPLEMENTATION
+#define PYTHEUS_HTTP_NO_SERVER /* this program is one */
+#include "pytheus_http.h"
 
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -38,56 +41,86 @@ static void define_metrics(void) {
     });
 }
 
-/* Takes the response, which may be NULL when there was no memory for it. */
-static answered answer(struct MHD_Connection *connection, unsigned status, const char *type,
-                       struct MHD_Response *response) {
+static answered say(struct MHD_Connection *connection, const char *text) {
+    struct MHD_Response *response = MHD_create_response_from_buffer(
+        strlen(text), (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
     if (!response)
         return MHD_NO;
-    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
-    answered result = MHD_queue_response(connection, status, response);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; charset=utf-8");
+    answered result = MHD_queue_response(connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return result;
-}
-
-static struct MHD_Response *constant(const char *text) {
-    return MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
-                                           MHD_RESPMEM_PERSISTENT);
-}
-
-static answered say(struct MHD_Connection *connection, unsigned status, const char *text) {
-    return answer(connection, status, "text/plain; charset=utf-8", constant(text));
 }
 
 static answered home(struct MHD_Connection *connection) {
     PYTHEUS_TIME_SCOPE(request_time);
     PYTHEUS_TIME_SCOPE(page_time);
-    return say(connection, MHD_HTTP_OK, "hello world!\n");
+    return say(connection, "hello world!\n");
 }
 
 static answered slow(struct MHD_Connection *connection) {
     PYTHEUS_TIME_SCOPE(request_time);
     PYTHEUS_TIME_SCOPE(pytheus_histogram_labels(page_time, "speed", "slow"));
     nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
-    return say(connection, MHD_HTTP_OK, "hello world! from slow!\n");
+    return say(connection, "hello world! from slow!\n");
 }
 
-static answered metrics(struct MHD_Connection *connection) {
-    size_t size;
-    char *page = pytheus_generate(pytheus_default(), PYTHEUS_TEXT, &size);
-    if (!page)
-        return say(connection, MHD_HTTP_INTERNAL_SERVER_ERROR, pytheus_last_error());
+/* ---- everything else is the library's: /metrics, and what is not there ---- */
+
+typedef struct page {
+    pytheus_http_head head;
+    FILE *body;
+} page;
+
+static pytheus_err keep_head(void *user, const pytheus_http_head *head) {
+    ((page *)user)->head = *head;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err keep_body(void *user, const char *bytes, size_t size) {
+    return fwrite(bytes, 1, size, ((page *)user)->body) == size
+               ? PYTHEUS_OK
+               : pytheus_fail(PYTHEUS_ERR_NOMEM, "no memory for the page");
+}
+
+/* Takes the text. */
+static answered give(struct MHD_Connection *connection, const pytheus_http_head *head, char *text,
+                     size_t size) {
     struct MHD_Response *response =
-        MHD_create_response_from_buffer_with_free_callback(size, page, pytheus_free);
+        MHD_create_response_from_buffer(size, text, MHD_RESPMEM_MUST_FREE);
     if (!response)
-        pytheus_free(page);
-    return answer(connection, MHD_HTTP_OK, pytheus_content_type(PYTHEUS_TEXT), response);
+        return free(text), MHD_NO;
+    for (size_t i = 0; i < head->num_headers; i++)
+        MHD_add_response_header(response, head->headers[i].name, head->headers[i].value);
+    answered result = MHD_queue_response(connection, (unsigned)head->status, response);
+    MHD_destroy_response(response);
+    return result;
 }
 
-static answered refuse_method(struct MHD_Connection *connection) {
-    struct MHD_Response *response = constant("only GET and HEAD\n");
-    if (response)
-        MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
-    return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", response);
+static const char *header(struct MHD_Connection *connection, const char *name) {
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static answered metrics(struct MHD_Connection *connection, const char *method, const char *path) {
+    static pytheus_http_site site;
+    const pytheus_http_request request = {
+        .method = method,
+        .target = path,
+        .accept = header(connection, MHD_HTTP_HEADER_ACCEPT),
+        .accept_encoding = header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING),
+        .scrape_timeout = header(connection, "X-Prometheus-Scrape-Timeout-Seconds"),
+    };
+    char *text = NULL;
+    size_t size = 0;
+    page kept = {.body = open_memstream(&text, &size)};
+    if (!kept.body)
+        return MHD_NO;
+    pytheus_err err =
+        pytheus_http_answer(&site, &request, &(pytheus_http_sink){keep_head, keep_body, &kept});
+    if (!fclose(kept.body) && !err)
+        return give(connection, &kept.head, text, size);
+    free(text);
+    return MHD_NO; /* which closes the connection */
 }
 
 static answered serve(void *unused, struct MHD_Connection *connection, const char *path,
@@ -103,15 +136,12 @@ static answered serve(void *unused, struct MHD_Connection *connection, const cha
         *upload_size = 0;
         return MHD_YES;
     }
-    if (strcmp(method, MHD_HTTP_METHOD_GET) && strcmp(method, MHD_HTTP_METHOD_HEAD))
-        return refuse_method(connection);
-    if (!strcmp(path, "/"))
+    bool is_visit = !strcmp(method, MHD_HTTP_METHOD_GET) || !strcmp(method, MHD_HTTP_METHOD_HEAD);
+    if (is_visit && !strcmp(path, "/"))
         return home(connection);
-    if (!strcmp(path, "/slow"))
+    if (is_visit && !strcmp(path, "/slow"))
         return slow(connection);
-    if (!strcmp(path, "/metrics"))
-        return metrics(connection);
-    return say(connection, MHD_HTTP_NOT_FOUND, "not found\n");
+    return metrics(connection, method, path);
 }
 
 /* Each connection has a thread, so that a slow page holds up nobody. */
