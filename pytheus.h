@@ -4285,6 +4285,14 @@ PYTHEUS__COLD void pytheus__meet(pytheus_view view) {
     }
 }
 
+/* Nobody did; so meetings by chance are forgotten. */
+PYTHEUS__HOT void pytheus__meet_nobody(pytheus__node *node) {
+    uint16_t met = PYTHEUS__LOAD(&node->contention);
+    if (!PYTHEUS__LIKELY(!met)) {
+        (void)PYTHEUS__REPLACE(&node->contention, &met, (uint16_t)(met - 1));
+    }
+}
+
 /* The stripe of this thread; NULL: none was filled for this life. */
 PYTHEUS__HOT pytheus__word *pytheus__own_stripe(pytheus_view view, pytheus__stripes *stripes) {
     if (PYTHEUS__LOAD_ACQUIRE(&stripes->generation) != view.generation) {
@@ -8261,6 +8269,7 @@ static pytheus_err pytheus__add_whole_masked(pytheus_view view, pytheus__word *w
             return pytheus__refuse(view, pytheus__type_of(view));
         }
         if (PYTHEUS__REPLACE(word, &old, ((old ^ view.generation) + n) ^ view.generation)) {
+            pytheus__meet_nobody(view.node);
             return PYTHEUS_OK;
         }
         pytheus__meet(view);
@@ -8275,6 +8284,7 @@ static pytheus_err pytheus__add_real_masked(pytheus_view view, pytheus__word *wo
             return pytheus__refuse(view, pytheus__type_of(view));
         }
         if (PYTHEUS__REPLACE(word, &old, sum ^ mask)) {
+            pytheus__meet_nobody(view.node);
             return PYTHEUS_OK;
         }
         pytheus__meet(view);
@@ -8307,8 +8317,8 @@ PYTHEUS__HOT void pytheus__look_around(pytheus_view view, pytheus__word *word, u
     if (!PYTHEUS__LIKELY(now * 0x9e3779b97f4a7c15u >> 58)) {
         if (!PYTHEUS__REPLACE(word, &now, now)) {
             pytheus__meet(view);
-        } else if (PYTHEUS__LOAD(&view.node->contention)) {
-            (void)PYTHEUS__ADD(&view.node->contention, (uint16_t)-1);
+        } else {
+            pytheus__meet_nobody(view.node);
         }
     }
 }
@@ -8321,6 +8331,7 @@ PYTHEUS__HOT pytheus_err pytheus__add_whole(pytheus_view view, pytheus__word *wo
             while (!PYTHEUS__REPLACE(word, &old, old + n)) {
                 pytheus__meet(view);
             }
+            pytheus__meet_nobody(view.node);
             return PYTHEUS_OK;
         }
         uint64_t now = PYTHEUS__ADD(word, n) + n;
@@ -8338,6 +8349,7 @@ PYTHEUS__HOT pytheus_err pytheus__add_real(pytheus_view view, pytheus__word *wor
         while (!PYTHEUS__REPLACE(word, &old, pytheus__as_bits(pytheus__as_double(old) + v))) {
             pytheus__meet(view);
         }
+        pytheus__meet_nobody(view.node);
         return PYTHEUS_OK;
     }
     return pytheus__add_real_masked(view, word, v);

@@ -275,6 +275,22 @@ TEST(a_series_that_one_thread_hits_never_spreads) {
     pytheus_registry_free(r);
 }
 
+TEST(meetings_by_chance_are_forgotten) {
+    static const double amounts[] = {1, 0.25};
+    pytheus_registry *r = registry_on(4);
+    for (int s = 0; s < NUM_SORTS; s++) {
+        pytheus_view view = with_id(metric_of(r, &sorts[s], 0), "1");
+        for (size_t i = 0; i < 2 * 20; i++) {
+            pytheus__meet(view);
+            for (int j = 0; j < 6400; j++)
+                hit(view, amounts[i / 20]);
+            CHECK(view.node->contention < PYTHEUS__MEETING);
+        }
+        CHECK(!is_spread(view));
+    }
+    pytheus_registry_free(r);
+}
+
 typedef struct hammering {
     pytheus_registry *registry;
     pytheus_view views[NUM_SORTS];
