@@ -3097,7 +3097,8 @@ typedef struct pytheus__stripes {
     pytheus__word generation; /* of the life that they are filled for; others have none */
     size_t mask;              /* the number of stripes less 1 */
     size_t stripe_words;
-    char rest_of_line[PYTHEUS__CACHE_LINE - sizeof(pytheus__word) - 2 * sizeof(size_t)];
+    struct pytheus__stripes *next_spare;
+    char rest_of_line[PYTHEUS__CACHE_LINE - sizeof(pytheus__word) - 3 * sizeof(size_t)];
 } pytheus__stripes;
 
 /* Cells: what an operation changes. They are atomic words. In a reusable node each holds its
@@ -3183,7 +3184,7 @@ typedef struct pytheus__family {
     uint32_t num_functions;       /* also read without the lock */
     uint32_t num_stripes;         /* of a series that is spread; 1: none is */
     bool spreads_at_once;         /* every series, when it is made */
-    pytheus__stripes *spare;      /* for the next series that needs them; taken without the lock */
+    pytheus__stripes *spare;      /* for series that need them; taken without the lock */
     uint64_t compactions;
     size_t num_views; /* what max_series limits */
     size_t removing;  /* removals of which a backend has not yet been told all */
@@ -4242,12 +4243,29 @@ static size_t pytheus__stripes_missing(const pytheus__family *family) {
                : pytheus__stripes_size(family);
 }
 
+static void pytheus__keep_spare(pytheus__family *family, pytheus__stripes *stripes) {
+    stripes->next_spare = PYTHEUS__LOAD_ACQUIRE(&family->spare);
+    while (!PYTHEUS__REPLACE(&family->spare, &stripes->next_spare, stripes)) {
+    }
+}
+
+/* Takes all and gives back the rest: the next of one that others see may change. */
+static pytheus__stripes *pytheus__take_spare(pytheus__family *family) {
+    pytheus__stripes *taken, *rest, *next;
+    taken = (pytheus__stripes *)PYTHEUS__EXCHANGE(&family->spare, (pytheus__stripes *)NULL);
+    for (rest = taken ? taken->next_spare : NULL; rest; rest = next) {
+        next = rest->next_spare;
+        pytheus__keep_spare(family, rest);
+    }
+    return taken;
+}
+
 /* Under the lock, if there is memory left when all else that it was reserved for is taken: they may
    have been used since. */
 static void pytheus__refill_stripes(pytheus__family *family) {
     size_t size = pytheus__stripes_missing(family);
     if (size && pytheus__arena_fits(family->registry, size)) {
-        PYTHEUS__STORE_RELEASE(&family->spare, pytheus__stripes_new(family));
+        pytheus__keep_spare(family, pytheus__stripes_new(family));
     }
 }
 
@@ -4255,8 +4273,7 @@ static void pytheus__refill_stripes(pytheus__family *family) {
    leaves its node stripes that no other life will take for its own. */
 static void pytheus__give_stripes(pytheus_view view) {
     pytheus__family *family = view.node->family;
-    pytheus__stripes *none = NULL, *stripes;
-    stripes = (pytheus__stripes *)PYTHEUS__EXCHANGE(&family->spare, (pytheus__stripes *)NULL);
+    pytheus__stripes *none = NULL, *stripes = pytheus__take_spare(family);
     if (!stripes) {
         return;
     }
@@ -4264,7 +4281,7 @@ static void pytheus__give_stripes(pytheus_view view) {
     while (!none && !PYTHEUS__REPLACE(&view.node->stripes, &none, stripes)) {
     }
     if (none) {
-        PYTHEUS__STORE_RELEASE(&family->spare, stripes);
+        pytheus__keep_spare(family, stripes);
     }
 }
 

@@ -1184,6 +1184,24 @@ TEST(a_family_keeps_one_set_of_stripes_in_reserve) {
     }
 }
 
+/* One thread took some that it did not need, and the family got others meanwhile. */
+TEST(stripes_that_were_not_needed_are_kept) {
+    pytheus_registry *r = counting_registry();
+    pytheus_view metric = metric_of(r, &sorts[0], 0), a = with_id(metric, "a");
+    pytheus__family *family = metric.node->family;
+    pytheus__stripes *taken = pytheus__take_spare(family);
+    CHECK(taken != NULL && !family->spare);
+    pytheus_view b = with_id(metric, "b"), c = with_id(metric, "c");
+    CHECK(family->spare != NULL);
+    pytheus__keep_spare(family, taken);
+    pytheus__give_stripes(a);
+    pytheus__give_stripes(b);
+    CHECK(is_spread(a) && is_spread(b) && !family->spare);
+    pytheus__give_stripes(c);
+    CHECK(!is_spread(c));
+    pytheus_registry_free(r);
+}
+
 TEST(what_never_spreads_takes_no_memory_for_it) {
     size_t bytes[3];
     for (unsigned stripes = 0; stripes < 2; stripes++) {
