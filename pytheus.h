@@ -311,7 +311,9 @@
    pytheus_counter_inc, _add, _set; pytheus_gauge_inc, _dec, _add, _sub, _set;
    pytheus_histogram_observe; pytheus_summary_observe; pytheus_view_equal, _observable, _get (where
    no series of the metric has a function); timers with the system's clock. All of these, and errors
-   in them, keep errno.
+   in them, keep errno. In a library that dlopen loads, what a thread does first to a series that is
+   spread may reach malloc, through thread-local storage: where handlers do that, compile with
+   -ftls-model=initial-exec, or give the metric .stripes = 1.
 
    Fork at any moment but in a signal handler, also with other threads running: the child has a
    whole copy of its own, and backends are told in it.
