@@ -6,7 +6,7 @@ labels, help texts, units, exemplars and values, these to the bit, with what the
     tests/judge_pages.py build/pages
 
 Its parser of OpenMetrics (0.16) is strict, but takes the first closing brace in an exemplar for the
-end of its labels: there it gets another character instead.
+end of its labels: there it gets another character instead. It reads -0 as an integer, which is 0.
 
 Three things come out of its parser of text (0.16) otherwise than they stand on the page, and are
 expected so:
@@ -63,11 +63,12 @@ def without_braces(text):
     return '\n'.join(map(mend, text.split('\n')))
 
 
-def exemplar_without_braces(sample):
-    if not sample.exemplar:
-        return sample
-    labels = {n: v.replace('}', INSTEAD_OF_BRACE) for n, v in sample.exemplar.labels.items()}
-    return sample._replace(exemplar=sample.exemplar._replace(labels=labels))
+def expected_in_openmetrics(sample):
+    exemplar = sample.exemplar
+    if exemplar:
+        labels = {n: v.replace('}', INSTEAD_OF_BRACE) for n, v in exemplar.labels.items()}
+        exemplar = Exemplar(labels, exemplar.value + 0.0)
+    return sample._replace(value=sample.value + 0.0, exemplar=exemplar)
 
 
 def exemplar_of(sample):
@@ -89,7 +90,7 @@ def pages_in_openmetrics(path):
     return (Page([Family(m.name, m.type, m.documentation, m.unit) for m in metrics],
                  [Sample(s.name, s.labels, s.value, exemplar_of(s))
                   for m in metrics for s in m.samples]),
-            known._replace(samples=list(map(exemplar_without_braces, known.samples))))
+            known._replace(samples=list(map(expected_in_openmetrics, known.samples))))
 
 
 def short(thing):

@@ -1,7 +1,7 @@
-/* Random registries with hostile label values and helps. What every page has to say is kept
-   beside the library, by a model that shares nothing with it: each page is read by the strict
-   reader and compared line by line. PYTHEUS_PAGES keeps pages, with what is expected of them,
-   for other readers. */
+/* Random registries with hostile label values, helps and exemplars. What every page has to say in
+   each format is kept beside the library, by a model that shares nothing with it: each page is read
+   by the strict reader and compared line by line. PYTHEUS_PAGES keeps pages, with what is expected
+   of them, for other readers. */
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
 #include "check.h"
@@ -14,6 +14,7 @@ enum {
     MOST_FAMILIES = 6,
     MOST_SERIES = 6,
     MOST_BOUNDS = 20,
+    MOST_STATES = 5,
     MOST_STRINGS = 2 * PYTHEUS_MAX_LABELS
 };
 
@@ -324,16 +325,28 @@ static double any_finite(void) {
 
 /* -- the model -- */
 
+typedef struct model_exemplar {
+    const char *pairs[6]; /* values are mended, and to be freed */
+    size_t num_strings;
+    double value;
+} model_exemplar;
+
 typedef struct model_series {
     char *values[PYTHEUS_MAX_LABELS]; /* mended, in declared order */
     double value;                     /* or the sum */
-    double counts[MOST_BOUNDS + 1];   /* of each bucket; of a summary the first */
+    double counts[MOST_BOUNDS + 1];   /* of each bucket; of a summary the first; of each state */
+    model_exemplar *exemplars[MOST_BOUNDS + 1];
     bool removed;
 } model_series;
 
 typedef struct model_family {
     pytheus_type type;
     char name[200], prefixed[240];
+    char in_text[240]; /* samples have this name in text, and families but for what follows _ */
+    char family[240], sample[240]; /* in OpenMetrics */
+    const char *unit;
+    char *states[MOST_STATES]; /* mended */
+    int num_states;
     char *help; /* mended; "" if there is none */
     char labels[PYTHEUS_MAX_LABELS][24];
     char *defaults[PYTHEUS_MAX_LABELS]; /* mended; NULL if there is none */
@@ -352,9 +365,25 @@ typedef struct model {
     int num_families;
 } model;
 
+static void forget_exemplar(model_exemplar **exemplar) {
+    for (size_t i = 1; *exemplar && i < (*exemplar)->num_strings; i += 2)
+        free((char *)(uintptr_t)(*exemplar)->pairs[i]);
+    free(*exemplar);
+    *exemplar = NULL;
+}
+
+static void forget_exemplars(model_series *s) {
+    for (int i = 0; i <= MOST_BOUNDS; i++)
+        forget_exemplar(&s->exemplars[i]);
+}
+
 static void free_model(model *m) {
     for (model_family *f = m->families; f < m->families + m->num_families; f++) {
         free(f->help);
+        for (int i = 0; i < f->num_states; i++)
+            free(f->states[i]);
+        for (int i = 0; i < f->num_series; i++)
+            forget_exemplars(&f->series[i]);
         for (int i = 0; i < f->num_labels; i++) {
             free(f->defaults[i]);
             for (int j = 0; j < f->num_series; j++)
@@ -405,14 +434,69 @@ static void random_name(char *out, int most, const char *alphabet, int number) {
     snprintf(out + (size ? size : 1), 16, "_%dx", number);
 }
 
+/* The unit and the suffix that the type has in OpenMetrics, which a name may end with. */
+static void end_name(model_family *f) {
+    bool may_have_unit = f->type != PYTHEUS_INFO && f->type != PYTHEUS_STATESET;
+    f->unit = "";
+    if (may_have_unit && one_in(4)) {
+        f->unit = "seconds";
+        strcat(f->name, "_seconds");
+    }
+    if (f->type == PYTHEUS_COUNTER || f->type == PYTHEUS_INFO)
+        if (one_in(2))
+            strcat(f->name, f->type == PYTHEUS_COUNTER ? "_total" : "_info");
+}
+
+/* Without the suffix, if it is there. */
+static void cut_name(char *name, const char *suffix) {
+    size_t size = strlen(name), cut = strlen(suffix);
+    if (size > cut && !strcmp(name + size - cut, suffix))
+        name[size - cut] = 0;
+}
+
+static void names_in_openmetrics(model_family *f) {
+    const char *suffix = f->type == PYTHEUS_COUNTER ? "_total"
+                         : f->type == PYTHEUS_INFO  ? "_info"
+                                                    : "";
+    strcpy(f->family, f->prefixed);
+    if (*suffix)
+        cut_name(f->family, suffix);
+    strcpy(f->sample, f->family);
+    strcat(f->sample, suffix);
+    strcpy(f->in_text, f->type == PYTHEUS_INFO ? f->sample : f->prefixed);
+}
+
 static void name_family(model_family *f, const model *m) {
     static const char alphabet[] =
         "_:abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    char name[sizeof f->name], prefix[sizeof m->prefix + 1];
-    random_name(name, one_in(10) ? 150 : 20, alphabet, m->num_families);
-    snprintf(prefix, sizeof prefix, "%s%s", m->prefix, *m->prefix ? "_" : "");
-    memcpy(f->name, name, sizeof name);
-    snprintf(f->prefixed, sizeof f->prefixed, "%s%s", prefix, name);
+    char name[sizeof f->name];
+    random_name(f->name, one_in(10) ? 150 : 20, alphabet, m->num_families);
+    if (f->type == PYTHEUS_STATESET) {
+        for (char *p = f->name; *p; p++)
+            *p = *p == ':' ? 'c' : *p;
+        *f->name = 's'; /* it is a label's name, too */
+    }
+    end_name(f);
+    strcpy(f->prefixed, m->prefix);
+    strcat(f->prefixed, *m->prefix ? "_" : "");
+    memcpy(name, f->name, sizeof name); /* GCC suspects them of overlapping */
+    strcat(f->prefixed, name);
+    names_in_openmetrics(f);
+}
+
+static void choose_states(model_family *f) {
+    int wanted = f->type == PYTHEUS_STATESET ? 1 + below(MOST_STATES) : 0;
+    while (f->num_states < wanted) {
+        char *raw = hostile_string(), *state = mended(raw);
+        bool is_new = *state;
+        for (int i = 0; i < f->num_states; i++)
+            is_new = is_new && strcmp(f->states[i], state) != 0;
+        if (is_new)
+            f->states[f->num_states++] = state;
+        else
+            free(state);
+        free(raw);
+    }
 }
 
 static void name_labels(model_family *f) {
@@ -422,7 +506,7 @@ static void name_labels(model_family *f) {
     for (int i = 0; i < f->num_labels; i++) {
         do
             random_name(f->labels[i], 12, alphabet, i);
-        while (!strncmp(f->labels[i], "__", 2));
+        while (!strncmp(f->labels[i], "__", 2) || !strcmp(f->labels[i], f->prefixed));
         if (i == 0 && one_in(10) && f->type != PYTHEUS_HISTOGRAM)
             strcpy(f->labels[i], "le");
     }
@@ -458,8 +542,12 @@ static pytheus_view define(pytheus_type type, const pytheus_desc *desc) {
         return pytheus_histogram_new(desc).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_new(desc).view;
-    default:
-        break;
+    case PYTHEUS_INFO:
+        return pytheus_info_new(desc).view;
+    case PYTHEUS_STATESET:
+        return pytheus_stateset_new(desc).view;
+    case PYTHEUS_UNKNOWN:
+        return pytheus_unknown_new(desc).view;
     }
     return (pytheus_view){NULL, 0};
 }
@@ -468,7 +556,9 @@ static pytheus_view define(pytheus_type type, const pytheus_desc *desc) {
 static void define_family(model *m, model_family *f, const char *help, char *raw_defaults[]) {
     double bounds[MOST_BOUNDS + 1];
     int num_defaults = 0, first = below(PYTHEUS_MAX_LABELS);
-    pytheus_desc desc = {.name = f->name, .help = help, .registry = m->registry};
+    pytheus_desc desc = {.name = f->name, .help = help, .unit = f->unit, .registry = m->registry};
+    for (int i = 0; i < f->num_states; i++)
+        desc.states[i] = f->states[i];
     for (int i = 0; i < f->num_labels; i++)
         desc.required_labels[i] = f->labels[i];
     for (int j = 0; j < f->num_labels; j++) {
@@ -494,16 +584,18 @@ static void begin_always_there(model_family *f) {
 }
 
 static model_family *add_family(model *m) {
-    static const pytheus_type types[] = {PYTHEUS_COUNTER, PYTHEUS_GAUGE, PYTHEUS_HISTOGRAM,
-                                         PYTHEUS_SUMMARY};
+    static const pytheus_type types[] = {PYTHEUS_COUNTER, PYTHEUS_GAUGE,    PYTHEUS_HISTOGRAM,
+                                         PYTHEUS_SUMMARY, PYTHEUS_INFO,     PYTHEUS_STATESET,
+                                         PYTHEUS_UNKNOWN, PYTHEUS_HISTOGRAM};
     model_family *f = &m->families[m->num_families];
     char *raw[PYTHEUS_MAX_LABELS] = {NULL}, *help = one_in(4) ? NULL : hostile_string();
     int share = one_in(3) ? 1 : 3;
-    f->type = types[below(4)];
+    f->type = types[below((int)(sizeof types / sizeof *types))];
     f->help = help ? mended(help) : copy("");
     name_family(f, m);
     name_labels(f);
     choose_bounds(f);
+    choose_states(f);
     for (int i = 0; i < f->num_labels; i++) {
         raw[i] = one_in(share) ? hostile_string() : NULL;
         f->defaults[i] = raw[i] ? mended(raw[i]) : NULL;
@@ -530,8 +622,12 @@ static pytheus_view view(model_family *f, pytheus_view of, const char *const *pa
         return pytheus_histogram_view((pytheus_histogram){of}, pairs, n).view;
     case PYTHEUS_SUMMARY:
         return pytheus_summary_view((pytheus_summary){of}, pairs, n).view;
-    default:
-        break;
+    case PYTHEUS_INFO:
+        return pytheus_info_view((pytheus_info){of}, pairs, n).view;
+    case PYTHEUS_STATESET:
+        return pytheus_stateset_view((pytheus_stateset){of}, pairs, n).view;
+    case PYTHEUS_UNKNOWN:
+        return pytheus_unknown_view((pytheus_unknown){of}, pairs, n).view;
     }
     return of;
 }
@@ -588,6 +684,55 @@ static pytheus_view add_series(model_family *f, model_series **series) {
     return at;
 }
 
+static size_t num_characters(const char *text) {
+    size_t num = 0;
+    for (; *text; text++)
+        num += (*text & 0xc0) != 0x80;
+    return num;
+}
+
+/* At most three labels with hostile values, which may be longer together than exemplars may be. */
+static model_exemplar *hostile_exemplar(double value) {
+    static const char *const names[] = {"trace_id", "le", "_A9"};
+    model_exemplar *exemplar = need(calloc(1, sizeof *exemplar));
+    exemplar->value = value;
+    for (int i = below(4); i > 0; i--) {
+        exemplar->pairs[exemplar->num_strings++] = names[i - 1];
+        exemplar->pairs[exemplar->num_strings++] = hostile_string();
+    }
+    return exemplar;
+}
+
+static size_t mend_exemplar(model_exemplar *exemplar) {
+    size_t num = 0;
+    for (size_t i = 0; i < exemplar->num_strings; i += 2) {
+        char *raw = (char *)(uintptr_t)exemplar->pairs[i + 1];
+        exemplar->pairs[i + 1] = mended(raw);
+        num += num_characters(exemplar->pairs[i]) + num_characters(exemplar->pairs[i + 1]);
+        free(raw);
+    }
+    return num;
+}
+
+/* Adds or observes it with what it is an exemplar of. Too long a one leaves that from before. */
+static void exemplify(const model_family *f, pytheus_view at, model_series *s, int bucket,
+                      double value) {
+    model_exemplar *exemplar = hostile_exemplar(value);
+    pytheus_err err = f->type == PYTHEUS_COUNTER
+                          ? pytheus_counter_add_with((pytheus_counter){at}, value, exemplar->pairs,
+                                                     exemplar->num_strings)
+                          : pytheus_histogram_observe_with((pytheus_histogram){at}, value,
+                                                           exemplar->pairs, exemplar->num_strings);
+    bool fits = mend_exemplar(exemplar) <= 128;
+    CHECK_ERR(err, fits ? PYTHEUS_OK : PYTHEUS_ERR_LABEL);
+    if (!fits) {
+        forget_exemplar(&exemplar);
+        return;
+    }
+    forget_exemplar(&s->exemplars[bucket]);
+    s->exemplars[bucket] = exemplar;
+}
+
 static void set_counter(pytheus_counter c, model_series *s, double value) {
     CHECK_ERR(pytheus_counter_set(c, value), PYTHEUS_OK);
     s->value = value;
@@ -595,7 +740,7 @@ static void set_counter(pytheus_counter c, model_series *s, double value) {
 
 /* Whole numbers and halves, whose sums are the same in any order. Once increments are counted
    apart, a set is exact for such numbers too. */
-static void count(pytheus_counter c, model_series *s) {
+static void count(const model_family *f, pytheus_counter c, model_series *s) {
     double value = below(1000) / 2.0;
     bool is_small = s->value < 1e6 && s->value * 2 == floor(s->value * 2);
     if (!is_small || (s->counts[0] == 0 && one_in(2))) {
@@ -607,7 +752,10 @@ static void count(pytheus_counter c, model_series *s) {
         set_counter(c, s, value);
         return;
     }
-    CHECK_ERR(pytheus_counter_add(c, value), PYTHEUS_OK);
+    if (one_in(2))
+        exemplify(f, c.view, s, 0, value);
+    else
+        CHECK_ERR(pytheus_counter_add(c, value), PYTHEUS_OK);
     CHECK_ERR(pytheus_counter_inc(c), PYTHEUS_OK);
     s->value += value + 1;
     s->counts[0] = 1;
@@ -624,19 +772,35 @@ static void set(pytheus_gauge g, model_series *s) {
     }
 }
 
+static void turn(const model_family *f, pytheus_stateset set, model_series *s) {
+    int state = below(f->num_states);
+    bool on = one_in(2);
+    if (one_in(2)) {
+        CHECK_ERR(pytheus_stateset_set(set, f->states[state], on), PYTHEUS_OK);
+        s->counts[state] = on;
+        return;
+    }
+    CHECK_ERR(pytheus_stateset_switch(set, f->states[state]), PYTHEUS_OK);
+    memset(s->counts, 0, sizeof s->counts);
+    s->counts[state] = 1;
+}
+
 static void observe(const model_family *f, pytheus_view at, model_series *s) {
     volatile double sum = s->value;
     double value = any_number();
     int bucket = 0;
     if (value != value)
         value = 0.25;
-    CHECK_ERR(f->type == PYTHEUS_HISTOGRAM
-                  ? pytheus_histogram_observe((pytheus_histogram){at}, value)
-                  : pytheus_summary_observe((pytheus_summary){at}, value),
-              PYTHEUS_OK);
     if (f->type == PYTHEUS_HISTOGRAM)
         while (bucket < f->num_bounds && value > f->bounds[bucket])
             bucket++;
+    if (f->type == PYTHEUS_HISTOGRAM && one_in(2))
+        exemplify(f, at, s, bucket, value);
+    else
+        CHECK_ERR(f->type == PYTHEUS_HISTOGRAM
+                      ? pytheus_histogram_observe((pytheus_histogram){at}, value)
+                      : pytheus_summary_observe((pytheus_summary){at}, value),
+                  PYTHEUS_OK);
     s->counts[bucket]++;
     sum += value;
     s->value = sum;
@@ -644,18 +808,25 @@ static void observe(const model_family *f, pytheus_view at, model_series *s) {
 
 static void operate(model_family *f, pytheus_view at, model_series *s) {
     for (int i = below(5); i > 0; i--) {
-        if (f->type == PYTHEUS_COUNTER)
-            count((pytheus_counter){at}, s);
-        else if (f->type == PYTHEUS_GAUGE)
+        if (f->type == PYTHEUS_COUNTER) {
+            count(f, (pytheus_counter){at}, s);
+        } else if (f->type == PYTHEUS_GAUGE) {
             set((pytheus_gauge){at}, s);
-        else
+        } else if (f->type == PYTHEUS_UNKNOWN) {
+            s->value = any_number();
+            CHECK_ERR(pytheus_unknown_set((pytheus_unknown){at}, s->value), PYTHEUS_OK);
+        } else if (f->type == PYTHEUS_STATESET) {
+            turn(f, (pytheus_stateset){at}, s);
+        } else if (f->type != PYTHEUS_INFO) {
             observe(f, at, s);
+        }
     }
 }
 
 /* One that is there from the start is set to 0 instead. */
 static void remove_series(model_family *f, pytheus_view at, model_series *s) {
     CHECK_ERR(pytheus_view_remove(at), PYTHEUS_OK);
+    forget_exemplars(s);
     if (is_always_there(f) && s == f->series) {
         s->value = 0;
         memset(s->counts, 0, sizeof s->counts);
@@ -676,14 +847,24 @@ static void fill_family(model_family *f) {
     }
 }
 
+/* Exemplars that are too long are told of. */
+static void keep_quiet(void *user, pytheus_err err, const char *metric, const char *sentence) {
+    (void)user;
+    (void)err;
+    (void)metric;
+    (void)sentence;
+}
+
 /* A registry and what its page has to say. */
 static model *random_model(void) {
     model *m = need(calloc(1, sizeof *m));
     int num_families = 1 + below(MOST_FAMILIES);
     if (one_in(3))
         random_name(m->prefix, 5, "abcXYZ_0123456789", 0);
-    m->registry =
-        pytheus_registry_new(&(pytheus_registry_desc){.prefix = *m->prefix ? m->prefix : NULL});
+    if (!strncmp(m->prefix, "__", 2)) /* a stateset has it in a label's name */
+        *m->prefix = 'a';
+    m->registry = pytheus_registry_new(&(pytheus_registry_desc){
+        .prefix = *m->prefix ? m->prefix : NULL, .logger = {keep_quiet, NULL}});
     CHECK(m->registry);
     while (m->num_families < num_families)
         fill_family(add_family(m));
@@ -710,41 +891,85 @@ static bool has_labels(const reader_sample *on_page, const model_family *f, cons
     return true;
 }
 
+/* What is expected of a sample but for its labels, which are those of the series, and one more. */
+typedef struct expected_sample {
+    const char *suffix, *state;
+    const double *bound;
+    double value;
+    const model_exemplar *exemplar;
+} expected_sample;
+
+static bool in_text(const comparison *c) {
+    return c->reading.format == PYTHEUS_TEXT;
+}
+
 /* For those who read the page after us. The text of a bound is what the page has: that it means the
    right number was checked, and the strict reader allows one spelling only. */
 static void keep_expectation(comparison *c, const model_family *f, const model_series *s,
-                             const reader_sample *on_page, double value) {
+                             const reader_sample *on_page, const expected_sample *e) {
     const char *pairs[MOST_STRINGS + 2];
     for (int i = 0; i < f->num_labels; i++) {
         pairs[2 * i] = f->labels[i];
         pairs[2 * i + 1] = s->values[i];
     }
-    pairs[2 * f->num_labels] = "le";
+    pairs[2 * f->num_labels] = e->state ? f->prefixed : "le";
     if (on_page->num_labels > (size_t)f->num_labels)
-        pairs[2 * f->num_labels + 1] = on_page->labels[f->num_labels].value;
-    page_expect(&c->reading, on_page->name, pairs, 2 * on_page->num_labels, value);
+        pairs[2 * f->num_labels + 1] = e->state ? e->state : on_page->labels[f->num_labels].value;
+    page_expect(&c->reading, on_page->name, pairs, 2 * on_page->num_labels, e->value);
+    if (e->exemplar && !in_text(c))
+        page_expect_exemplar(&c->reading, e->exemplar->pairs, e->exemplar->num_strings,
+                             e->exemplar->value);
+}
+
+static void check_exemplar(const reader_sample *on_page, const model_exemplar *exemplar) {
+    CHECK(on_page->has_exemplar == (exemplar != NULL));
+    if (!exemplar || !on_page->has_exemplar ||
+        !CHECK(2 * on_page->exemplar.num_labels == exemplar->num_strings))
+        return;
+    CHECK_DOUBLE(on_page->exemplar.value, exemplar->value);
+    for (size_t i = 0; i < on_page->exemplar.num_labels; i++) {
+        CHECK_STR(on_page->exemplar.labels[i].name, exemplar->pairs[2 * i]);
+        CHECK_STR(on_page->exemplar.labels[i].value, exemplar->pairs[2 * i + 1]);
+    }
+}
+
+static void check_last_label(const model_family *f, const reader_sample *on_page,
+                             const expected_sample *e) {
+    const reader_label *last = &on_page->labels[f->num_labels];
+    if (e->bound) {
+        CHECK_STR(last->name, "le");
+        CHECK(on_page->bound == *e->bound);
+    } else if (e->state) {
+        CHECK_STR(last->name, f->prefixed);
+        CHECK_STR(last->value, e->state);
+    }
 }
 
 static void expect_sample(comparison *c, const model_family *f, const model_series *s,
-                          const char *suffix, const double *bound, double value) {
+                          const expected_sample *e) {
     const reader_sample *on_page = &c->reading.doc.samples[c->next];
-    size_t num_labels = (size_t)f->num_labels + (bound != NULL);
+    size_t num_labels = (size_t)f->num_labels + (e->bound || e->state);
     char name[256];
-    snprintf(name, sizeof name, "%s%s", f->prefixed, suffix);
+    snprintf(name, sizeof name, "%s%s", in_text(c) ? f->in_text : f->sample,
+             e->suffix ? e->suffix : "");
     if (!CHECK(c->next < c->reading.doc.num_samples))
         return;
     c->next++;
     CHECK_STR(on_page->name, name);
     if (!CHECK(on_page->num_labels == num_labels) || !CHECK(has_labels(on_page, f, s)))
         return;
-    check_that(same_number(on_page->value, value), __FILE__, __LINE__, "%s is %s, not %.17g", name,
-               on_page->value_text, value);
-    if (bound) {
-        CHECK_STR(on_page->labels[num_labels - 1].name, "le");
-        CHECK(on_page->bound == *bound);
-    }
+    check_that(same_number(on_page->value, e->value), __FILE__, __LINE__, "%s is %s, not %.17g",
+               name, on_page->value_text, e->value);
+    check_last_label(f, on_page, e);
+    check_exemplar(on_page, in_text(c) ? NULL : e->exemplar);
     if (c->kept)
-        keep_expectation(c, f, s, on_page, value);
+        keep_expectation(c, f, s, on_page, e);
+}
+
+/* OpenMetrics has no sum that may fall; a histogram without one has no count. */
+static bool has_sum(const comparison *c, const model_family *f, const model_series *s) {
+    bool falls = f->type == PYTHEUS_HISTOGRAM && f->num_bounds && f->bounds[0] < 0;
+    return in_text(c) || (!falls && s->value >= 0);
 }
 
 static void expect_distribution(comparison *c, const model_family *f, const model_series *s) {
@@ -753,35 +978,52 @@ static void expect_distribution(comparison *c, const model_family *f, const mode
         count = 0;
         for (int i = 0; i <= f->num_bounds; i++) {
             count += s->counts[i];
-            expect_sample(c, f, s, "_bucket", i < f->num_bounds ? &f->bounds[i] : &infinite, count);
+            expect_sample(c, f, s,
+                          &(expected_sample){.suffix = "_bucket",
+                                             .bound = i < f->num_bounds ? &f->bounds[i] : &infinite,
+                                             .value = count,
+                                             .exemplar = s->exemplars[i]});
         }
     }
-    expect_sample(c, f, s, "_sum", NULL, s->value);
-    expect_sample(c, f, s, "_count", NULL, count);
+    if (has_sum(c, f, s))
+        expect_sample(c, f, s, &(expected_sample){.suffix = "_sum", .value = s->value});
+    if (has_sum(c, f, s) || f->type == PYTHEUS_SUMMARY)
+        expect_sample(c, f, s, &(expected_sample){.suffix = "_count", .value = count});
 }
 
-static const reader_type reader_types[] = {
-    [PYTHEUS_COUNTER] = READER_COUNTER,
-    [PYTHEUS_GAUGE] = READER_GAUGE,
-    [PYTHEUS_HISTOGRAM] = READER_HISTOGRAM,
-    [PYTHEUS_SUMMARY] = READER_SUMMARY,
-};
+static void expect_series(comparison *c, const model_family *f, const model_series *s) {
+    expected_sample plain = {.value = f->type == PYTHEUS_INFO ? 1 : s->value,
+                             .exemplar = s->exemplars[0]};
+    if (f->type == PYTHEUS_HISTOGRAM || f->type == PYTHEUS_SUMMARY)
+        expect_distribution(c, f, s);
+    else if (f->type != PYTHEUS_STATESET)
+        expect_sample(c, f, s, &plain);
+    for (int i = 0; i < f->num_states; i++)
+        expect_sample(c, f, s, &(expected_sample){.state = f->states[i], .value = s->counts[i]});
+}
+
+static reader_type type_on_page(const comparison *c, pytheus_type type) {
+    static const reader_type types[] = {
+        [PYTHEUS_COUNTER] = READER_COUNTER,     [PYTHEUS_GAUGE] = READER_GAUGE,
+        [PYTHEUS_HISTOGRAM] = READER_HISTOGRAM, [PYTHEUS_SUMMARY] = READER_SUMMARY,
+        [PYTHEUS_INFO] = READER_INFO,           [PYTHEUS_STATESET] = READER_STATESET,
+        [PYTHEUS_UNKNOWN] = READER_UNKNOWN,
+    };
+    if (in_text(c) && (type == PYTHEUS_INFO || type == PYTHEUS_STATESET))
+        return READER_GAUGE;
+    return in_text(c) && type == PYTHEUS_UNKNOWN ? READER_UNTYPED : types[type];
+}
 
 static void expect_family(comparison *c, const model_family *f) {
-    page_expect_family(&c->reading, reader_types[f->type], f->prefixed, f->help);
-    for (int i = 0; i < f->num_series; i++) {
-        const model_series *s = &f->series[i];
-        if (s->removed)
-            continue;
-        if (f->type == PYTHEUS_COUNTER || f->type == PYTHEUS_GAUGE)
-            expect_sample(c, f, s, "", NULL, s->value);
-        else
-            expect_distribution(c, f, s);
-    }
+    page_expect_family_in(&c->reading, type_on_page(c, f->type),
+                          in_text(c) ? f->in_text : f->family, f->help, in_text(c) ? "" : f->unit);
+    for (int i = 0; i < f->num_series; i++)
+        if (!f->series[i].removed)
+            expect_series(c, f, &f->series[i]);
 }
 
-static void compare(const model *m, bool kept) {
-    comparison c = {.reading = page_open(m->registry), .kept = kept};
+static void compare(const model *m, pytheus_format format, bool kept) {
+    comparison c = {.reading = page_open_at(m->registry, format, __FILE__, __LINE__), .kept = kept};
     if (c.reading.good)
         for (int i = 0; i < m->num_families; i++)
             expect_family(&c, &m->families[i]);
@@ -797,24 +1039,30 @@ static void compare(const model *m, bool kept) {
 }
 
 /* The same through the function that tests of programs use. */
+static void ask_for_sample(const model *m, const model_family *f, const model_series *s) {
+    const char *pairs[MOST_STRINGS + 2];
+    bool in_parts = f->type == PYTHEUS_HISTOGRAM || f->type == PYTHEUS_SUMMARY;
+    size_t n = 2 * (size_t)f->num_labels;
+    char name[256];
+    double value = -17;
+    for (int j = 0; j < f->num_labels; j++) {
+        pairs[2 * j] = f->labels[j];
+        pairs[2 * j + 1] = s->values[j];
+    }
+    if (f->num_states) {
+        pairs[n++] = f->prefixed;
+        pairs[n++] = f->states[0];
+    }
+    snprintf(name, sizeof name, "%s%s", f->in_text, in_parts ? "_sum" : "");
+    CHECK_ERR(pytheus_sample_value(m->registry, name, pairs, n, &value), PYTHEUS_OK);
+    CHECK_DOUBLE(value, f->num_states ? s->counts[0] : f->type == PYTHEUS_INFO ? 1 : s->value);
+}
+
 static void ask_for_samples(const model *m) {
     for (const model_family *f = m->families; f < m->families + m->num_families; f++)
-        for (int i = 0; i < f->num_series; i++) {
-            const char *pairs[MOST_STRINGS];
-            char name[256];
-            double value = -17;
-            if (f->series[i].removed)
-                continue;
-            for (int j = 0; j < f->num_labels; j++) {
-                pairs[2 * j] = f->labels[j];
-                pairs[2 * j + 1] = f->series[i].values[j];
-            }
-            snprintf(name, sizeof name, "%s%s", f->prefixed, f->type > PYTHEUS_GAUGE ? "_sum" : "");
-            CHECK_ERR(
-                pytheus_sample_value(m->registry, name, pairs, (size_t)(2 * f->num_labels), &value),
-                PYTHEUS_OK);
-            CHECK_DOUBLE(value, f->series[i].value);
-        }
+        for (int i = 0; i < f->num_series; i++)
+            if (!f->series[i].removed)
+                ask_for_sample(m, f, &f->series[i]);
 }
 
 TEST(random_registries) {
@@ -823,7 +1071,8 @@ TEST(random_registries) {
         random_state = (uint64_t)i * 1000003;
         int before = check_num_failed;
         model *m = random_model();
-        compare(m, !is_long() || i % 50 == 0);
+        compare(m, PYTHEUS_TEXT, !is_long() || i % 50 == 0);
+        compare(m, PYTHEUS_OPENMETRICS, is_long() ? i % 10 == 0 : i % 4 == 0);
         ask_for_samples(m);
         free_model(m);
         free(m);
