@@ -25,13 +25,16 @@ names = $(sort $(basename $(notdir $(wildcard $1))))
 C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
-THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server
+THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server \
+    test_openmetrics
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
 BACKENDS := minimal atomic words words3 bare generating
 ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_definitions \
     test_errors test_fixes test_threads
+# What backends generate has no exemplars, and no times.
+WITH_EXEMPLARS := $(filter-out generating,$(BACKENDS))
 # Those that know when a series has gone.
 ON_FRUGAL_BACKENDS := test_churn
 # What needs libmicrohttpd and zlib, which are there for this machine alone; what can do without zlib.
@@ -108,6 +111,7 @@ test_runs := $(call each,PYTHEUS_PAGES=build/pages ,$(call of_kind,gcc) tests/te
     build/gcc/number_oracle
 on_backend = $(call each,FIXTURE_BACKEND=$1 ,$2)
 backend_runs := $(foreach b,$(BACKENDS),$(call on_backend,$b,$(ON_BACKENDS:%=build/gcc/%))) \
+    $(foreach b,$(WITH_EXEMPLARS),$(call on_backend,$b,build/gcc/test_openmetrics)) \
     $(foreach b,atomic words words3 generating, \
         $(call on_backend,$b,$(ON_FRUGAL_BACKENDS:%=build/gcc/%))) \
     $(foreach b,minimal atomic words,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
