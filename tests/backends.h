@@ -759,7 +759,8 @@ static inline void generating_sample(pytheus_emitter *out, const generating_seri
 static inline void generating_emit(pytheus_emitter *out, const generating_series *series) {
     double count = 0;
     if (series->type < PYTHEUS_HISTOGRAM) {
-        generating_sample(out, series, NULL, NULL, NULL, series->values[0]->value);
+        generating_sample(out, series, NULL, NULL, NULL,
+                          series->type == PYTHEUS_INFO ? 1 : series->values[0]->value);
         return;
     }
     for (size_t i = 1; i < series->num_values; i++) {

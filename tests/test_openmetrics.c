@@ -250,6 +250,12 @@ TEST(units_that_no_name_ends_with) {
     CHECK_ERR(REFUSAL(GAUGE, .name = "wait", .unit = "seconds"), PYTHEUS_ERR_NAME);
     CHECK_ERR(REFUSAL(COUNTER, .name = "seconds", .unit = "seconds"), PYTHEUS_ERR_NAME);
     CHECK_ERR(REFUSAL(COUNTER, .name = "wait_total", .unit = "total"), PYTHEUS_ERR_NAME);
+    CHECK_ERR(REFUSAL(COUNTER, .name = "wait_secondstotal", .unit = "seconds"), PYTHEUS_ERR_NAME);
+    CHECK_ERR(REFUSAL(COUNTER, .name = "wait_seconds_total_total", .unit = "seconds"),
+              PYTHEUS_ERR_NAME);
+    CHECK_ERR(REFUSAL(GAUGE, .name = "wait_seconds_total", .unit = "seconds"), PYTHEUS_ERR_NAME);
+    CHECK_ERR(REFUSAL(HISTOGRAM, .name = "wait_seconds_total", .unit = "seconds"),
+              PYTHEUS_ERR_NAME);
 }
 
 TEST_WITH(r, helps_escape_quotes_as_well) {
@@ -1238,6 +1244,62 @@ TEST_WITH(r, families_of_collectors_that_clash) {
     clashes_now = false;
 }
 
+static uint64_t random_state;
+
+static const char *any_of(const char *const *texts, size_t num) {
+    return texts[check_random(&random_state) % num];
+}
+
+#define ANY(...)                                                                                   \
+    any_of((const char *const[]){__VA_ARGS__}, COUNT_OF(((const char *const[]){__VA_ARGS__})))
+
+static double any_value(void) {
+    static const double values[] = {
+        0, -0.0, 1, -1, 0.5, 1e300, 5e-324, HUGE_VAL, -HUGE_VAL, NAN, 1.0000000000000002, 2};
+    return values[check_random(&random_state) % COUNT_OF(values)];
+}
+
+static void emit_any_sample(pytheus_emitter *out) {
+    const char *pairs[6];
+    pytheus_sample sample = {.suffix = ANY(NULL, "", "_info", "_total", "_sum", "x"),
+                             .pairs = pairs,
+                             .num_strings = check_random(&random_state) % 7,
+                             .value = any_value()};
+    for (size_t i = 0; i + 1 < COUNT_OF(pairs); i += 2) {
+        pairs[i] = ANY("a", "b", "le", "quantile", "__a", "1", "a:b", "", NULL, "x");
+        pairs[i + 1] = ANY("", "1", "\xff\"", "0.5", NULL, "\\\n}", "+Inf");
+    }
+    (void)pytheus_emit_sample(out, &sample);
+}
+
+/* Only types whose samples stand each for itself: that the others agree is up to who emits them. */
+static pytheus_err emit_anything(pytheus_emitter *out) {
+    static const pytheus_type types[] = {PYTHEUS_COUNTER, PYTHEUS_GAUGE,   PYTHEUS_UNKNOWN,
+                                         PYTHEUS_INFO,    (pytheus_type)0, (pytheus_type)99};
+    for (int i = 0; i < 4; i++) {
+        (void)emit_family(out, types[check_random(&random_state) % COUNT_OF(types)],
+                          ANY("a", "a_total", "a_info", "b_total_total", "a_s", "a_s_total", "c:d",
+                              "_total", "1", "", NULL, "e_created", "e"),
+                          ANY(NULL, "", "\"\\\n\xff"), ANY(NULL, "", "s", "total", "_", "x y"));
+        for (uint64_t j = check_random(&random_state) % 5; j > 0; j--)
+            emit_any_sample(out);
+    }
+    return PYTHEUS_OK;
+}
+
+TEST_WITH(r, whatever_collectors_emit_the_page_can_be_read) {
+    static const emitting emit = emit_anything;
+    random_state = 1;
+    pytheus_collector collector = {
+        .name = "test", .collect = collect, .user = (void *)(uintptr_t)&emit};
+    while (pytheus_registry_add_collector(r, &collector)) {
+    } /* as long as it emits a name twice */
+    for (int i = 0; i < 5000; i++) {
+        free(om_page(r));
+        free(page(r));
+    }
+}
+
 static pytheus_counter emitted_counter;
 static pytheus_histogram emitted_histogram;
 
@@ -1280,6 +1342,44 @@ TEST_WITH(r, a_metric_in_a_second_registry) {
                    "# TYPE other_s stateset\nother_s{other_s=\"on\"} 0\n");
     CHECK_LINE(other, "other_c_total{a=\"b\"} 1");
     pytheus_registry_free(other);
+}
+
+/* ==== BACKENDS THAT GENERATE ==== */
+
+/* What others have made is in it; exemplars and times are not. */
+TEST(what_a_backend_generates) {
+    static const double bounds[] = {1};
+    pytheus_backend backend = generating_backend(true);
+    pytheus_registry *r =
+        pytheus_registry_new(&(pytheus_registry_desc){.prefix = "app", .backend = &backend});
+    pytheus_show_created(r, true);
+    pytheus_counter c = COUNTER(r, .name = "wait_seconds_total", .unit = "seconds", .help = "W.",
+                                .required_labels = {"a"});
+    CHECK_ERR(pytheus_counter_add_exemplar(pytheus_counter_labels(c, "a", "b"), 2, "n", "1"),
+              PYTHEUS_OK);
+    (void)COUNTER(r, .name = "short");
+    CHECK_ERR(pytheus_gauge_set(GAUGE(r, .name = "g"), -0.5), PYTHEUS_OK);
+    CHECK_ERR(pytheus_unknown_set(UNKNOWN(r, .name = "u"), 7), PYTHEUS_OK);
+    (void)pytheus_info_labels(INFO(r, .name = "i", .required_labels = {"v"}), "v", "1");
+    pytheus_histogram h = HISTOGRAM(r, .name = "h", .buckets = bounds, .num_buckets = 1);
+    CHECK_ERR(pytheus_histogram_observe_exemplar(h, 3, "n", "1"), PYTHEUS_OK);
+    CHECK_ERR(pytheus_summary_observe(SUMMARY(r, .name = "s"), -1), PYTHEUS_OK);
+    CHECK_OM_PAGE(r, "# TYPE app_wait_seconds counter\n# UNIT app_wait_seconds seconds\n"
+                     "# HELP app_wait_seconds W.\napp_wait_seconds_total{a=\"b\"} 2\n"
+                     "# TYPE app_short counter\napp_short_total 0\n# TYPE app_g gauge\napp_g -0.5\n"
+                     "# TYPE app_u unknown\napp_u 7\n# TYPE app_i info\napp_i_info{v=\"1\"} 1\n"
+                     "# TYPE app_h histogram\napp_h_bucket{le=\"1.0\"} 0\n"
+                     "app_h_bucket{le=\"+Inf\"} 1\napp_h_sum 3\napp_h_count 1\n"
+                     "# TYPE app_s summary\napp_s_count 1\n"
+                     "# TYPE app_others counter\n# HELP app_others Made by another process.\n"
+                     "app_others_total{worker=\"2\"} 7\n");
+    CHECK_LINE(r, "app_s_sum -1");
+    CHECK_LINE(r, "app_others_total{worker=\"2\"} 7");
+    CHECK_ERR(pytheus_histogram_observe(h, -17), PYTHEUS_OK);
+    CHECK_NO_OM_LINE(r, "app_h_sum -14");
+    CHECK_NO_OM_LINE(r, "app_h_count 2");
+    CHECK_LINE(r, "app_h_sum -14");
+    pytheus_registry_free(r);
 }
 
 /* ==== THE END ==== */

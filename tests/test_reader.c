@@ -601,7 +601,8 @@ TEST(exemplars_are_read) {
     CHECK_STR(first->labels[0].name, "trace_id");
     CHECK_STR(first->labels[0].value, "x # {\"}");
     CHECK_DOUBLE(first->value, 0.5);
-    CHECK(first->has_timestamp && first->timestamp == 1605281325.123);
+    CHECK(first->has_timestamp);
+    CHECK_DOUBLE(first->timestamp, 1605281325.123);
     CHECK(!doc.samples[0].has_timestamp && doc.samples[1].has_timestamp);
     CHECK_INT(second->num_labels, 0);
     CHECK_DOUBLE(second->value, NAN);
