@@ -287,6 +287,10 @@
    not defined. Here generate() is for what can't be read from one series' words, like a gauge that
    is the sum of all processes': families that it emits are written instead of their words.
 
+   A backend whose processes share no memory sends what has changed in its words, and generates the
+   page from what all have sent. metric_open() tells it of metrics that have no series here yet;
+   the word that sets points to, of values that were set and not added to.
+
 
    10. MEMORY
 
@@ -597,6 +601,9 @@ typedef struct pytheus_words {
     uint64_t life_value PYTHEUS__ZERO;
     /* not NULL: of a gauge: gets the time of each change, a double, seconds since 1970 */
     uint64_t *changed PYTHEUS__ZERO;
+    /* not NULL: 1 is added after each set of a counter or gauge, and after any series is set to 0,
+       for a backend that sends differences. Under the mask, like the words */
+    uint64_t *sets PYTHEUS__ZERO;
     void *series PYTHEUS__ZERO; /* the backend's own */
 } pytheus_words;
 
@@ -652,6 +659,10 @@ typedef struct pytheus_backend {
        since the last time. Several threads may be inside at once */
     pytheus_err (*discover)(void *user, pytheus_discovery *out) PYTHEUS__ZERO;
 
+    /* optional, of both kinds: a metric is about to be defined, of which others may have series;
+       the values of desc's labels are NULL. An error refuses the definition; without one it may
+       still fail, or come again */
+    pytheus_err (*metric_open)(void *user, const pytheus_series_desc *desc) PYTHEUS__ZERO;
     /* optional, of both kinds: pytheus_flush; in the child, after a fork; when nothing uses the
        backend any more */
     pytheus_err (*flush)(void *user) PYTHEUS__ZERO;
@@ -1041,6 +1052,15 @@ PYTHEUS_API const char *pytheus_config_string(const pytheus_config *config, cons
 PYTHEUS_API double pytheus_config_number(const pytheus_config *config, const char *key,
                                          double otherwise);
 PYTHEUS_API bool pytheus_config_bool(const pytheus_config *config, const char *key, bool otherwise);
+/* The logger of the registry that loads the backend, for what happens in threads of its own. It may
+   be called until the backend's destroy. */
+PYTHEUS_API void pytheus_config_logger(const pytheus_config *config, pytheus_logger *logger);
+/* What a backend of words gave for a complete view, and that backend, which stays until the registry
+   is freed: for what a companion offers beyond the common operations. Another thread may remove the
+   series meanwhile, so of *words only memory that stays is to be used. No lock; never allocates.
+   TYPE: its values are elsewhere; NOTHING, UNOBSERVABLE, REMOVED. */
+PYTHEUS_API pytheus_err pytheus_view_words(pytheus_view view, const pytheus_backend **backend,
+                                           pytheus_words *words);
 /* CONFIG: one of the values had another type than was asked for, or there are keys that were not
    asked for. */
 PYTHEUS_API pytheus_err pytheus_config_check(const pytheus_config *config);
@@ -1121,6 +1141,10 @@ PYTHEUS__OFF(double, pytheus_config_number,
              (const pytheus_config *config, const char *key, double otherwise), otherwise)
 PYTHEUS__OFF(bool, pytheus_config_bool,
              (const pytheus_config *config, const char *key, bool otherwise), otherwise)
+PYTHEUS__OFF(pytheus_err, pytheus_view_words,
+             (pytheus_view view, const pytheus_backend **backend, pytheus_words *words),
+             PYTHEUS_ERR_NOTHING)
+PYTHEUS__OFF_VOID(pytheus_config_logger, (const pytheus_config *config, pytheus_logger *logger))
 PYTHEUS__OFF(pytheus_err, pytheus_config_check, (const pytheus_config *config), PYTHEUS_OK)
 PYTHEUS__OFF_METRIC(counter)
 PYTHEUS__OFF_METRIC(gauge)
@@ -3745,6 +3769,7 @@ enum {
     PYTHEUS__MASK,
     PYTHEUS__STRIPES, /* how many, and how many words each has */
     PYTHEUS__CHANGED,
+    PYTHEUS__SETS,
     PYTHEUS__SERIES,
     PYTHEUS__WORDS_AREA = PYTHEUS__SERIES
 };
@@ -3796,6 +3821,7 @@ static void pytheus__put_words(pytheus__node *node, const pytheus_words *words) 
     PYTHEUS__STORE_RELEASE(&area[PYTHEUS__STRIPES],
                            (uint64_t)words->num_stripes << 32 | words->stripe_words);
     PYTHEUS__STORE_RELEASE(&area[PYTHEUS__CHANGED], (uint64_t)(uintptr_t)words->changed);
+    PYTHEUS__STORE_RELEASE(&area[PYTHEUS__SETS], (uint64_t)(uintptr_t)words->sets);
     PYTHEUS__STORE_RELEASE(&area[PYTHEUS__SERIES], (uint64_t)(uintptr_t)words->series);
 }
 
@@ -3811,6 +3837,7 @@ static inline pytheus_words pytheus__words_of(pytheus__node *node) {
     words.life = (const uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
     words.life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
     words.changed = (uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__CHANGED]);
+    words.sets = (uint64_t *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__SETS]);
     words.series = (void *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__SERIES]);
     return words;
 }
@@ -3976,8 +4003,8 @@ static pytheus_err pytheus__check_words(const pytheus__family *family, pytheus_w
         words->num_stripes = 1;
     }
     if (!words->at || (uintptr_t)words->at % 8 || (uintptr_t)words->life % 8 ||
-        (uintptr_t)words->changed % 8 || words->num_stripes > UINT32_MAX ||
-        words->stripe_words > UINT32_MAX ||
+        (uintptr_t)words->changed % 8 || (uintptr_t)words->sets % 8 ||
+        words->num_stripes > UINT32_MAX || words->stripe_words > UINT32_MAX ||
         (words->num_stripes > 1 && words->stripe_words < family->num_cells)) {
         pytheus__close(family, NULL, words);
         return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: the backend \"%.30s\" gave no good words",
@@ -5792,6 +5819,7 @@ typedef struct pytheus__definition {
     size_t num_bounds;
     size_t num_states;
     bool is_discovered;
+    bool is_open; /* the backend knows of it, and has opened its first series if there is one */
 } pytheus__definition;
 
 static const char *pytheus__desc_name(const pytheus_desc *desc) {
@@ -6608,15 +6636,21 @@ static pytheus_err pytheus__find_family(const pytheus__definition *definition,
                         name, (*family)->metric);
 }
 
-/* Whether a backend keeps the series that the metric has from the start. */
-static bool pytheus__needs_opening(const pytheus__definition *definition) {
+/* Whether the metric has a series from the start. */
+static bool pytheus__begins_complete(const pytheus__definition *definition) {
     size_t i;
     for (i = 0; i < definition->num_labels; i++) {
         if (!definition->defaults[i]) {
             return false;
         }
     }
-    return definition->store != NULL;
+    return true;
+}
+
+/* Whether a backend keeps that series, or wants to know of the metric. */
+static bool pytheus__needs_opening(const pytheus__definition *definition) {
+    return definition->store && !definition->is_open &&
+           (definition->store->backend.metric_open || pytheus__begins_complete(definition));
 }
 
 /* Finds or makes the family. NULL without an error: the backend must open its series first. */
@@ -6625,7 +6659,7 @@ static pytheus_err pytheus__find_or_define(const pytheus__definition *definition
     pytheus_err err;
     pytheus__acquire(&definition->registry->lock);
     err = pytheus__find_family(definition, family);
-    if (!err && !*family && (opened || !pytheus__needs_opening(definition))) {
+    if (!err && !*family && !pytheus__needs_opening(definition)) {
         *family = pytheus__family_new(definition, opened);
         err = *family ? PYTHEUS_OK : pytheus__out_of_memory(definition->desc->name);
         if (*family && opened) {
@@ -6636,15 +6670,32 @@ static pytheus_err pytheus__find_or_define(const pytheus__definition *definition
     return err;
 }
 
+static pytheus_err pytheus__open_metric(const pytheus__family *draft) {
+    const pytheus_backend *backend = &draft->store->backend;
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
+    pytheus__lists lists;
+    pytheus_series_desc desc;
+    pytheus_err err;
+    size_t i;
+    char before = pytheus__before_callback();
+    if (!backend->metric_open) {
+        return PYTHEUS_OK;
+    }
+    for (i = 0; i < draft->num_labels; i++) {
+        labels[i].name = draft->label_names[i].text;
+    }
+    pytheus__describe_series(draft, labels, &lists, &desc);
+    err = backend->metric_open(backend->user, &desc);
+    return pytheus__from_backend(draft, before, err, "open a metric");
+}
+
 /* Makes a family whose backend opens its first series, described by a draft of the family. */
-static pytheus_err pytheus__define_from(pytheus__family *draft,
+static pytheus_err pytheus__define_open(pytheus__family *draft,
                                         const pytheus__definition *definition,
                                         pytheus__family **family) {
     pytheus__opened opened = PYTHEUS__EMPTY;
     pytheus__key key;
     pytheus_err err;
-    pytheus__family_init(draft, definition);
-    (void)pytheus__family_layout(draft, (char *)draft, definition);
     if (!pytheus__root_key(draft, &key)) {
         return pytheus__out_of_memory(definition->desc->name);
     }
@@ -6655,6 +6706,23 @@ static pytheus_err pytheus__define_from(pytheus__family *draft,
     }
     pytheus__key_free(definition->registry, &key);
     return err;
+}
+
+/* Makes a family of which its backend is told first. */
+static pytheus_err pytheus__define_from(pytheus__family *draft,
+                                        const pytheus__definition *definition,
+                                        pytheus__family **family) {
+    pytheus__definition told = *definition;
+    pytheus_err err;
+    pytheus__family_init(draft, definition);
+    (void)pytheus__family_layout(draft, (char *)draft, definition);
+    err = pytheus__open_metric(draft);
+    told.is_open = true;
+    if (err) {
+        return err;
+    }
+    return pytheus__begins_complete(definition) ? pytheus__define_open(draft, &told, family)
+                                                : pytheus__find_or_define(&told, NULL, family);
 }
 
 static pytheus_err pytheus__define_elsewhere(const pytheus__definition *definition,
@@ -7454,6 +7522,10 @@ PYTHEUS_API bool pytheus_config_bool(const pytheus_config *config, const char *k
                                      bool otherwise) {
     const pytheus__config_pair *pair = pytheus__config_ask(config, key, PYTHEUS__JSON_BOOL);
     return pair ? pair->text[0] == 't' : otherwise;
+}
+
+PYTHEUS_API void pytheus_config_logger(const pytheus_config *config, pytheus_logger *logger) {
+    *logger = config->registry->logger;
 }
 
 static pytheus_err pytheus__config_wrong_type(const pytheus_config *config,
@@ -8569,6 +8641,14 @@ static bool pytheus__read_wholes(pytheus_view view, const pytheus_words *words, 
     return pytheus__is_there_still(view, words);
 }
 
+/* Tells a backend that sends differences that the value was set, if it was. */
+static pytheus_err pytheus__was_set(pytheus_view view, const pytheus_words *words,
+                                    pytheus_err err) {
+    pytheus_words sets = *words;
+    sets.at = words->sets;
+    return err || !sets.at ? err : pytheus__update_word(view, &sets, 0, pytheus__updated_count, 1);
+}
+
 /* As pytheus__set_counter. */
 static pytheus_err pytheus__set_words(pytheus_view view, const pytheus_words *words, double v) {
     pytheus__word *real = (pytheus__word *)&words->at[PYTHEUS__COUNTER_REAL];
@@ -8578,7 +8658,7 @@ static pytheus_err pytheus__set_words(pytheus_view view, const pytheus_words *wo
             return pytheus__refuse(view, PYTHEUS_COUNTER);
         }
     } while (!PYTHEUS__REPLACE(real, &old, pytheus__as_bits(v - (double)whole) ^ words->mask));
-    return PYTHEUS_OK;
+    return pytheus__was_set(view, words, PYTHEUS_OK);
 }
 
 /* A counter's first double comes last: a set that has read the others before must find it
@@ -8595,7 +8675,7 @@ static pytheus_err pytheus__zero_words(pytheus_view view, const pytheus_words *w
                 may_be_set ? pytheus__updated_to_zero : pytheus__updated_value, 0);
         }
     }
-    return err;
+    return pytheus__was_set(view, words, err);
 }
 
 /* Whole numbers go to an integer, which is exact and never waits. It would wrap after 2^44 of the
@@ -8629,7 +8709,7 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
             PYTHEUS__STORE((pytheus__word *)words.changed, pytheus__as_bits(pytheus__wall_clock()));
             errno = saved_errno;
         }
-        return err;
+        return operation == PYTHEUS__SET ? pytheus__was_set(view, &words, err) : err;
     }
     if (operation == PYTHEUS__SET) {
         return pytheus__set_words(view, &words, v);
@@ -9228,6 +9308,21 @@ PYTHEUS_API pytheus_err pytheus_view_get(pytheus_view view, double *value) {
         *value = pytheus__value_of(type, values);
     }
     return err;
+}
+
+PYTHEUS_API pytheus_err pytheus_view_words(pytheus_view view, const pytheus_backend **backend,
+                                           pytheus_words *words) {
+    pytheus_type type = pytheus__type_of(view);
+    if (!view.node || !(view.generation & PYTHEUS__COMPLETE) || !pytheus__is_alive(view)) {
+        return pytheus__refuse(view, type);
+    }
+    if (!(view.generation & PYTHEUS__WORDS)) {
+        return pytheus_fail(PYTHEUS_ERR_TYPE, "%.100s: no words of a backend",
+                            view.node->family->name.text);
+    }
+    *words = pytheus__words_of(view.node);
+    *backend = &view.node->family->store->backend;
+    return pytheus__is_there_still(view, words) ? PYTHEUS_OK : pytheus__refuse(view, type);
 }
 
 /* -- functions -- */
@@ -10319,12 +10414,19 @@ static const pytheus__generated *pytheus__generated_of(pytheus__writer *writer,
     return i < 0 ? NULL : writer->by_family[i].value;
 }
 
+/* A family without samples has no text. */
+static void pytheus__put_generated(pytheus__writer *writer, const pytheus__generated *generated) {
+    if (generated->used) {
+        pytheus__put(writer, generated->text, generated->used);
+    }
+}
+
 /* Families that are no metric of the registry. */
 static void pytheus__write_others(pytheus__writer *writer) {
     const pytheus__generated *generated;
     for (generated = writer->generated; generated; generated = generated->next) {
         if (!generated->family) {
-            pytheus__put(writer, generated->text, generated->used);
+            pytheus__put_generated(writer, generated);
         }
     }
 }
@@ -10344,7 +10446,7 @@ static void pytheus__write_next_snapshot(pytheus__writer *writer, const pytheus_
 static void pytheus__write_samples(pytheus__writer *writer, pytheus__family *family) {
     const pytheus__generated *generated = pytheus__generated_of(writer, family);
     if (generated) {
-        pytheus__put(writer, generated->text, generated->used);
+        pytheus__put_generated(writer, generated);
     } else if (!pytheus__is_read_first(family)) {
         pytheus__write_nodes(writer, family);
     } else if (!pytheus__is_generated(writer, family)) {

@@ -1524,3 +1524,107 @@ TEST(without_memory_for_a_registry_the_backend_is_not_destroyed) {
     CHECK(r && m.fail_at > 2);
     end_spy(&s, r);
 }
+
+/* -- what a backend that sends differences is told -- */
+
+typedef struct teller {
+    uint64_t words[64] __attribute__((aligned(8)));
+    uint64_t mask;
+    char metrics[200];
+    int fails;
+} teller;
+
+static pytheus_err teller_words(void *user, const pytheus_series_desc *desc, pytheus_words *words) {
+    teller *t = (teller *)user;
+    for (size_t i = 0; i < COUNT_OF(t->words); i++)
+        t->words[i] = t->mask;
+    words->at = t->words;
+    words->sets = t->words + desc->num_words;
+    words->mask = t->mask;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err teller_metric(void *user, const pytheus_series_desc *desc) {
+    teller *t = (teller *)user;
+    size_t used = strlen(t->metrics);
+    if (t->fails)
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "no more of these");
+    snprintf(t->metrics + used, sizeof t->metrics - used, "%s %s:%d;", desc->metric,
+             desc->num_labels ? desc->labels[0].name : "",
+             desc->num_labels ? desc->labels[0].value != NULL : 0);
+    return PYTHEUS_OK;
+}
+
+static pytheus_registry *registry_on_teller(teller *t) {
+    return registry_on(&(pytheus_backend){
+        .name = "teller", .user = t, .words_open = teller_words, .metric_open = teller_metric});
+}
+
+static void sets_of(uint64_t mask) {
+    teller t = {.mask = mask};
+    pytheus_registry *r = registry_on_teller(&t);
+    pytheus_gauge g = GAUGE(r, .name = "g");
+    pytheus_gauge_inc(g);
+    pytheus_gauge_sub(g, 3);
+    CHECK_INT(t.words[1] ^ mask, 0);
+    pytheus_gauge_set(g, 5);
+    pytheus_gauge_set(g, 5);
+    CHECK_INT(t.words[1] ^ mask, 2);
+    pytheus_view_remove(g.view);
+    CHECK_INT(t.words[1] ^ mask, 3);
+    pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_counter_inc(c);
+    pytheus_counter_add(c, 0.5);
+    CHECK_INT(t.words[2] ^ mask, 0);
+    pytheus_counter_set(c, 7);
+    CHECK_INT(t.words[2] ^ mask, 1);
+    pytheus_histogram h =
+        HISTOGRAM(r, .name = "h", .buckets = (const double[]){1}, .num_buckets = 1);
+    pytheus_histogram_observe(h, 1);
+    CHECK_INT(t.words[3] ^ mask, 0);
+    pytheus_view_clear(h.view);
+    CHECK_INT(t.words[3] ^ mask, 1);
+    pytheus_registry_free(r);
+}
+
+TEST(sets_and_resets_are_counted_for_a_backend_that_asks) {
+    sets_of(0);
+    sets_of(UINT64_C(0x123456789abcdef1));
+}
+
+TEST(a_backend_hears_of_metrics_before_they_have_series) {
+    teller t = {.mask = 0};
+    pytheus_registry *r = registry_on_teller(&t);
+    COUNTER(r, .name = "a", .required_labels = {"x", "y"});
+    COUNTER(r, .name = "b");
+    CHECK_STR(t.metrics, "a x:0;b :0;");
+    COUNTER(r, .name = "a", .required_labels = {"x", "y"});
+    CHECK_STR(t.metrics, "a x:0;b :0;");
+    t.fails = 1;
+    CHECK_NOTHING(COUNTER(r, .name = "c", .required_labels = {"x"}));
+    CHECK_STR(logged.sentence, "no more of these");
+    CHECK_NOTHING(COUNTER(r, .name = "d"));
+    CHECK_PAGE(r, "# TYPE a counter\n# TYPE b counter\nb 0\n");
+    pytheus_registry_free(r);
+}
+
+TEST(words_of_a_view_are_told) {
+    teller t = {.mask = 1};
+    pytheus_registry *r = registry_on_teller(&t);
+    pytheus_gauge g = GAUGE(r, .name = "g", .required_labels = {"x"});
+    pytheus_view view = pytheus_gauge_labels(g, "x", "1").view;
+    const pytheus_backend *backend = NULL;
+    pytheus_words words = {.at = NULL};
+    CHECK_ERR(pytheus_view_words(view, &backend, &words), PYTHEUS_OK);
+    CHECK(words.at == t.words && words.sets == t.words + 1 && words.mask == 1);
+    CHECK(backend && backend->user == &t);
+    CHECK_ERR(pytheus_view_words(g.view, &backend, &words), PYTHEUS_ERR_UNOBSERVABLE);
+    pytheus_view_remove(view);
+    CHECK_ERR(pytheus_view_words(view, &backend, &words), PYTHEUS_ERR_REMOVED);
+    CHECK_ERR(pytheus_view_words((pytheus_view){0}, &backend, &words), PYTHEUS_ERR_NOTHING);
+    pytheus_registry_free(r);
+    r = pytheus_registry_new(NULL);
+    g = GAUGE(r, .name = "g");
+    CHECK_ERR(pytheus_view_words(g.view, &backend, &words), PYTHEUS_ERR_TYPE);
+    pytheus_registry_free(r);
+}
