@@ -5855,9 +5855,10 @@ static pytheus_err pytheus__check_name(pytheus_type type, pytheus__piece prefix,
         return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: names that begin with pytheus_ are reserved",
                             name);
     }
-    size = pytheus__base_size(type == PYTHEUS_INFO ? type : PYTHEUS_COUNTER, name, size);
+    size = pytheus__base_size(type, name, size);
     if (!size) {
-        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before it", name);
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a name stands before %s", name,
+                            pytheus__ending(type));
     }
     if (type == PYTHEUS_STATESET && !pytheus__is_label(prefix, name)) {
         return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a stateset's name is a label's too", name);
