@@ -663,6 +663,9 @@ typedef struct pytheus_backend {
        the values of desc's labels are NULL. An error refuses the definition; without one it may
        still fail, or come again */
     pytheus_err (*metric_open)(void *user, const pytheus_series_desc *desc) PYTHEUS__ZERO;
+    /* optional, of both kinds, where processes share it: those that live, this one among them, by
+       their pids as this one sees them: writes up to room of them, and returns how many there are */
+    size_t (*processes)(void *user, int64_t *pids, size_t room) PYTHEUS__ZERO;
     /* optional, of both kinds: pytheus_flush; in the child, after a fork; when nothing uses the
        backend any more */
     pytheus_err (*flush)(void *user) PYTHEUS__ZERO;
@@ -826,6 +829,11 @@ PYTHEUS_API pytheus_err pytheus_registry_remove_collector(pytheus_registry *regi
    new metrics get. Valid until another one is loaded. */
 PYTHEUS_API const char *pytheus_registry_backend(pytheus_registry *registry);
 PYTHEUS_API const char *pytheus_registry_config(pytheus_registry *registry);
+
+/* The processes whose values are on the registry's page, as its backend knows them: writes the pids
+   of up to room of them, and returns how many there are. 0: the page is this process's alone. */
+PYTHEUS_API size_t pytheus_registry_processes(pytheus_registry *registry, int64_t *pids,
+                                              size_t room);
 
 /* -- metrics: any thread; allocate; take the registry's lock -- */
 
@@ -1121,6 +1129,8 @@ PYTHEUS__OFF(pytheus_err, pytheus_registry_remove_collector,
              (pytheus_registry * registry, const char *name), PYTHEUS_OK)
 PYTHEUS__OFF(const char *, pytheus_registry_backend, (pytheus_registry * registry), "")
 PYTHEUS__OFF(const char *, pytheus_registry_config, (pytheus_registry * registry), "")
+PYTHEUS__OFF(size_t, pytheus_registry_processes,
+             (pytheus_registry * registry, int64_t *pids, size_t room), 0)
 PYTHEUS__OFF(pytheus_err, pytheus_emit_metric, (pytheus_emitter * out, pytheus_view metric),
              PYTHEUS_OK)
 PYTHEUS__OFF(pytheus_err, pytheus_emit_family,
@@ -5780,6 +5790,20 @@ static pytheus__store *pytheus__store_at(pytheus_registry *registry, size_t i) {
     }
     pytheus__release(&registry->lock);
     return store;
+}
+
+PYTHEUS_API size_t pytheus_registry_processes(pytheus_registry *registry, int64_t *pids,
+                                              size_t room) {
+    pytheus__store *store;
+    size_t i, n = 0;
+    registry = pytheus__registry_or_default(registry);
+    for (i = 0; !n && (store = pytheus__store_at(registry, i)) != NULL; i++) {
+        if (store->backend.processes) {
+            n = store->backend.processes(store->backend.user, pids, pids ? room : 0);
+        }
+        pytheus__store_release(registry, store);
+    }
+    return n;
 }
 
 PYTHEUS_API pytheus_err pytheus_flush(pytheus_registry *registry) {
