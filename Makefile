@@ -26,7 +26,7 @@ C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
 THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server \
-    test_openmetrics
+    test_openmetrics test_process
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
