@@ -27,8 +27,8 @@
        process_threads                     gauge
        c_info                              info      compiler, standard, libc, pytheus
 
-   In C++11 to C++20 as well. pytheus_registry_remove_collector(registry, "process") takes all of
-   them away.
+   .registry in a description names another registry. pytheus_registry_remove_collector(registry,
+   "process") takes all of them away.
 
    Values are read when the page is written, from the process that writes it: a forked child shows
    its own. What can't be had is left out, and never 0 or -1 instead.
