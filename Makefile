@@ -119,6 +119,10 @@ tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH)) \
     $(foreach b,atomic words3,"FIXTURE_BACKEND=$b $(IN_ORDER) build/tsan-gcc/test_threads")
 judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
     "tests/prometheus_roundtrip.py build/pages"
+# 10,000 pages in OpenMetrics.
+long_pages := rm -rf build/long-pages && mkdir -p build/long-pages && \
+    LONG=1 PYTHEUS_PAGES=build/long-pages build/gcc/test_hostile random && \
+    tests/judge_pages.py build/long-pages
 
 ifeq ($(shell uname -m),x86_64)
     FOREIGN := m32 arm64 mingw
@@ -173,7 +177,7 @@ check: ## all tests in all builds, the long runs, all hosts, all planted bugs: t
 	@$(new_pages)
 	@tests/run $(test_runs) $(backend_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
 	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/stb_ds_host/run tests/planted/run \
-	    $(tsan_runs) $(judge_runs) -- \
+	    $(tsan_runs) $(judge_runs) "$(long_pages)" -- \
 	    $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle)
 
 check-hosts: ## programs that use stb_ds.h themselves, in eight ways, with all compilers
