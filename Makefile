@@ -30,7 +30,7 @@ THREADS := test_threads test_stripes test_backends test_collector_threads test_h
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
-BACKENDS := minimal atomic words words3 bare generating
+BACKENDS := minimal atomic words words3 bare generating file
 ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_definitions \
     test_errors test_fixes test_threads
 # What backends generate has no exemplars, and no times.
@@ -112,7 +112,7 @@ test_runs := $(call each,PYTHEUS_PAGES=build/pages ,$(call of_kind,gcc) tests/te
 on_backend = $(call each,FIXTURE_BACKEND=$1 ,$2)
 backend_runs := $(foreach b,$(BACKENDS),$(call on_backend,$b,$(ON_BACKENDS:%=build/gcc/%))) \
     $(foreach b,$(WITH_EXEMPLARS),$(call on_backend,$b,build/gcc/test_openmetrics)) \
-    $(foreach b,atomic words words3 generating, \
+    $(foreach b,atomic words words3 generating file, \
         $(call on_backend,$b,$(ON_FRUGAL_BACKENDS:%=build/gcc/%))) \
     $(foreach b,minimal atomic words,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
 tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH)) \

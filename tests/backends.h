@@ -6,6 +6,7 @@
  *                 them, and knows which cells are open
  *     pool        words: with masks and used again, or not; in stripes, or not; with lives, or not
  *     generating  puts its series on the page itself
+ *     file        that of pytheus_file.h, on a file of its own; not on Windows
  *
  * After pytheus.h and check.h. C99, threads of POSIX. */
 #ifndef BACKENDS_H
@@ -16,6 +17,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#ifndef _WIN32
+#include <sys/stat.h>
+#include <unistd.h>
+#define PYTHEUS_FILE_IMPLEMENTATION
+#include "pytheus_file.h"
+#endif
 
 static inline void *backends_alloc(size_t size) {
     void *p = calloc(1, size);
@@ -836,6 +844,30 @@ static inline pytheus_backend generating_backend(bool has_others) {
                              .destroy = generating_destroy};
 }
 
+/* -- file -- */
+
+#ifndef _WIN32
+/* Nobody else finds the file: it has no name any more. */
+static inline pytheus_backend file_backend(void) {
+    static int number;
+    char directory[80], path[100];
+    pytheus_backend backend;
+    snprintf(directory, sizeof directory, "/dev/shm/pytheus-test-%ld-%d", (long)getpid(),
+             __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
+    if (mkdir(directory, 0700) ||
+        pytheus_file_backend(&(pytheus_file_desc){.directory = directory}, &backend)) {
+        fprintf(stderr, "FIXTURE_BACKEND=file: %s\n", pytheus_last_error());
+        abort();
+    }
+    snprintf(path, sizeof path, "%s/pytheus.data", directory);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/pytheus.lock", directory);
+    unlink(path);
+    rmdir(directory);
+    return backend;
+}
+#endif
+
 /* -- the backend that the environment variable FIXTURE_BACKEND names, new each time -- */
 
 /* false: none, the registry keeps its values itself. */
@@ -855,6 +887,10 @@ static inline bool backends_chosen(pytheus_backend *out) {
         *out = pool_backend(pool_new(false, false, 1));
     } else if (!strcmp(name, "generating")) {
         *out = generating_backend(false);
+#ifndef _WIN32
+    } else if (!strcmp(name, "file")) {
+        *out = file_backend();
+#endif
     } else {
         fprintf(stderr, "FIXTURE_BACKEND: there is no %s\n", name);
         abort();

@@ -1,0 +1,2508 @@
+/* pytheus_file.h - the metrics of all processes of a service on one page
+
+   Do this, beside the same with pytheus.h:
+
+       #define PYTHEUS_FILE_IMPLEMENTATION
+       #include "pytheus_file.h"
+
+   in one C or C++ file. It needs POSIX: with a C library other than glibc -std=gnu99, not c99.
+
+   Every process whose registry has this backend, on the same directory, counts in the same memory,
+   mapped from a file there: an increment is the same atomic instruction as without it. A page from
+   any of them shows what all have counted. Nothing runs beside them.
+
+       pytheus_backend backend;
+       pytheus_file_desc desc = {.directory = "/run/myservice"};
+       if (!pytheus_file_backend(&desc, &backend)) {
+           registry = pytheus_registry_new(&(pytheus_registry_desc){.backend = &backend});
+       }
+
+   or without a line in the program, for the default registry:
+
+       PYTHEUS_BACKEND_CLASS=file PYTHEUS_BACKEND_CONFIG=metrics.json ./myservice
+       metrics.json: {"pytheus_file_directory": "/run/myservice"}
+
+   The directory must be there, be this user's or root's, and not be writable by others (a sticky
+   one may be). It gets two files of mode 0600, pytheus.lock and pytheus.data. Configure it before
+   descriptors are closed in bulk, as daemons do: both files must stay open.
+
+   FORK. Parent and child both count at once, with the handles that they have. Master and workers,
+   workers that come and go, unrelated programs that start in the same directory: all the same.
+   Prefork servers define their metrics in the master or in the workers, as they like.
+
+   RESTARTS. As long as one process has the file, counters go on. The first one to come when there
+   is none starts a new file: counters from 0, no stale gauges. With .keep (configuration:
+   "pytheus_file_keep": true) it goes on in the old one. Processes that die, in whatever instruction,
+   lose nothing that they had counted, and leave nothing behind that grows.
+
+   GAUGES. The desc's .across says what processes that have a gauge each are together: one value
+   that all change (PYTHEUS_SHARED), a series for each with the label "pid", or the sum, the smallest,
+   the largest, the most recently set. All but the first count living processes only; smallest,
+   largest and most recent only those that have set theirs. With .expire_seconds a value that nobody
+   has changed for so long is left out.
+
+   AFTER A CRASH, or at any time, pytheus_file_dump writes the page from the file; examples/dump.c is
+   the tool around it. Where no process lives, it shows what the last ones left.
+
+   Series and metrics that only others have made are on the page, too. Where programs define a metric
+   differently, say an old and a new version, each sees its own. max_series counts for all processes
+   together. Removing and clearing, likewise. Functions of gauges and exemplars belong to their
+   process.
+
+   LIMITS. When the disk is full, new series live in their process alone: labels() tells the error,
+   and pytheus_file_unshared_series counts them; what is there goes on. 1,024 processes at once; a
+   series takes up to 64 KB. Linux, with GCC or Clang; one machine: file systems of a network are
+   refused. Containers may share the directory, as one user. A series takes 128 bytes of the file, or
+   more with long labels, of removed ones it is used again. A process that is stopped (SIGSTOP) while
+   it makes a series lets others that make one wait, but never those that count. */
+
+#ifndef PYTHEUS_FILE_H
+#define PYTHEUS_FILE_H
+
+#include "pytheus.h"
+
+#if defined(PYTHEUS_STATIC) && !defined(PYTHEUS_FILE_IMPLEMENTATION)
+#define PYTHEUS_FILE_IMPLEMENTATION
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pytheus_file_desc {
+    const char *directory PYTHEUS__ZERO; /* required */
+    bool keep PYTHEUS__ZERO;             /* go on in the file of processes that are gone */
+} pytheus_file_desc;
+
+#ifndef PYTHEUS_DISABLE
+
+/* The backend of the directory, to be given to a registry, which then owns it. CONFIG: no
+   directory; IO: what the system said; BACKEND: the directory, or a file in it, is refused. Any
+   thread; allocates. */
+PYTHEUS_API pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
+                                             pytheus_backend *backend);
+
+/* Writes the page of a file, or of the one in a directory, to the sink. Writes nothing there, and
+   needs no process that lives. Names are without prefixes of registries. BACKEND: it is damaged or
+   not such a file; IO; what the sink returned. Any thread; reads the whole file into memory. */
+PYTHEUS_API pytheus_err pytheus_file_dump(const char *path, pytheus_format format,
+                                          const pytheus_sink *sink);
+
+#else
+
+static inline PYTHEUS__UNUSED pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
+                                                               pytheus_backend *backend) {
+    (void)desc;
+    (void)backend;
+    return PYTHEUS_OK;
+}
+
+static inline PYTHEUS__UNUSED pytheus_err pytheus_file_dump(const char *path, pytheus_format format,
+                                                            const pytheus_sink *sink) {
+    (void)path;
+    (void)format;
+    (void)sink;
+    return PYTHEUS_OK;
+}
+
+#endif
+
+#ifdef __cplusplus
+}
+
+inline pytheus_err pytheus_file_backend(const pytheus_file_desc &desc, pytheus_backend *backend) {
+    return pytheus_file_backend(&desc, backend);
+}
+#endif
+
+#endif /* PYTHEUS_FILE_H */
+
+#if defined(PYTHEUS_FILE_IMPLEMENTATION) && !defined(PYTHEUS__FILE_IMPLEMENTED)
+#define PYTHEUS__FILE_IMPLEMENTED
+#ifndef PYTHEUS_DISABLE
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/vfs.h>
+#endif
+
+#if defined(O_NOFOLLOW) && defined(O_CLOEXEC)
+#define PYTHEUS__DISK_FLAGS (O_NOFOLLOW | O_CLOEXEC)
+#define PYTHEUS__DISK_DIRECTORY (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+#elif defined(__GLIBC__) && defined(__O_NOFOLLOW) && !defined(__cplusplus)
+/* Strict ISO C hides what is there. */
+#define PYTHEUS__DISK_FLAGS (__O_NOFOLLOW | __O_CLOEXEC)
+#define PYTHEUS__DISK_DIRECTORY (O_RDONLY | __O_DIRECTORY | __O_CLOEXEC)
+extern int openat(int directory, const char *name, int flags, ...);
+extern int unlinkat(int directory, const char *name, int flags);
+extern int renameat(int from_directory, const char *from, int to_directory, const char *to);
+extern int fstatat(int directory, const char *name, struct stat *status, int flags);
+extern int posix_fallocate(int fd, off_t offset, off_t size);
+extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
+#else
+#error "pytheus_file.h needs POSIX: -std=gnu99, or _POSIX_C_SOURCE 200809L before all #includes"
+#endif
+#ifndef AT_SYMLINK_NOFOLLOW
+#define AT_SYMLINK_NOFOLLOW 0x100
+#endif
+#ifndef S_ISVTX
+#define S_ISVTX 01000
+#endif
+
+/* ==== THE FILE ==== */
+
+/* What is in it. A line is 64 bytes. Records begin behind the header, each at a line, and follow
+   each other up to header.used; none crosses from one segment to the next. A record is a metric or
+   a series: head, words, text. All that describes is checksummed; words are taken as they are.
+
+   One process at a time changes more than words, under the writing lock. A record is complete before
+   anybody sees it: a new one when header.used is raised, one that is used again when its life is no
+   longer 0. Whoever is killed in between leaves header.is_changing behind, and the next to have the
+   lock puts the lists right. */
+enum {
+    PYTHEUS__DISK_VERSION = 1,
+    PYTHEUS__DISK_BYTE_ORDER = 0x01020304,
+    PYTHEUS__DISK_LINE = 64,
+    PYTHEUS__DISK_SEGMENT = 65536, /* the smallest */
+    PYTHEUS__DISK_SEGMENTS = 64,
+    PYTHEUS__DISK_SLOTS = 1024,
+    PYTHEUS__DISK_BIRTHS = 1024,
+    PYTHEUS__DISK_CLASSES = 40,
+    PYTHEUS__DISK_LONGEST = 1024 /* lines of a record */
+};
+
+#define PYTHEUS__DISK_MAGIC "pytheus\n"
+
+typedef struct pytheus__disk_slot {
+    uint64_t process; /* the number of the process that has it, or had it last */
+    uint64_t pid;
+} pytheus__disk_slot;
+
+typedef struct pytheus__disk_header {
+    char magic[8];
+    uint32_t version, byte_order, word_size, rest;
+    uint64_t id; /* random */
+    double created;
+    uint64_t check; /* of all above */
+
+    uint64_t used;         /* bytes, from the start of the file */
+    uint64_t births;       /* how many lives of records began; the latest are in: */
+    uint64_t last_life;    /* number */
+    uint64_t last_process; /* number */
+    uint64_t is_changing;
+    uint32_t freed[PYTHEUS__DISK_CLASSES]; /* the first of each size, by line; 0: none */
+    pytheus__disk_slot slots[PYTHEUS__DISK_SLOTS];
+    uint32_t born[PYTHEUS__DISK_BIRTHS]; /* lines */
+} pytheus__disk_header;
+
+typedef struct pytheus__disk_record {
+    uint64_t life;  /* 0: not used, or removed. No flip of one bit makes it 0 */
+    uint64_t check; /* of all but words, next and size */
+    uint64_t mask;
+    uint32_t metric; /* the line of its metric; 0: it is one */
+    uint32_t next;   /* in the list of those that can be used again */
+    uint32_t size;   /* in lines; never changes */
+    uint32_t size_check;
+    uint16_t num_words;
+    uint16_t is_counted; /* as one of max_series */
+    uint32_t text_size;
+} pytheus__disk_record;
+
+/* Words of a gauge, and of a metric. */
+enum {
+    PYTHEUS__DISK_VALUE,
+    PYTHEUS__DISK_CHANGED, /* a double, seconds; negative: then it was made */
+    PYTHEUS__DISK_PROCESS, /* whose it is, where each has its own */
+    PYTHEUS__DISK_GAUGE_WORDS,
+
+    PYTHEUS__DISK_NUM_SERIES = 0,
+    PYTHEUS__DISK_HAD_REMOVAL,
+    PYTHEUS__DISK_MAX_SERIES,
+    PYTHEUS__DISK_METRIC_WORDS
+};
+
+/* The text of a metric begins with this, then bounds, then strings: the name, labels, default
+   values, states; up to here what tells it from others; help, unit. The text of a series is its
+   values, after the slot's number where each process has its own. */
+typedef struct pytheus__disk_shape {
+    double expire_seconds;
+    uint32_t type, across, num_labels, num_bounds, num_states;
+    uint32_t has_default; /* a bit for each label */
+} pytheus__disk_shape;
+
+#define PYTHEUS__DISK_GET(word) __atomic_load_n(word, __ATOMIC_ACQUIRE)
+#define PYTHEUS__DISK_PUT(word, value) __atomic_store_n(word, value, __ATOMIC_RELEASE)
+
+/* ==== A PROCESS' VIEW OF IT ==== */
+
+typedef struct pytheus__disk_metric {
+    uint32_t line;
+    pytheus__disk_record *record;
+    pytheus_series_desc desc;
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    const char *defaults[PYTHEUS_MAX_LABELS];
+    const char *states[PYTHEUS_MAX_STATES];
+    bool is_apart; /* its page is put together */
+} pytheus__disk_metric;
+
+/* A record in one of its lives. */
+typedef struct pytheus__disk_ref {
+    uint64_t life;
+    uint32_t line;
+    uint32_t hash;
+} pytheus__disk_ref;
+
+/* A list that grows. */
+typedef struct pytheus__disk_refs {
+    pytheus__disk_ref *at;
+    size_t size, used;
+} pytheus__disk_refs;
+
+/* One file of this process, which all its registries share: its locks are the process'. */
+typedef struct pytheus__disk {
+    struct pytheus__disk *next; /* these are guarded by pytheus__disk_list_lock: */
+    unsigned num_users;
+    uint64_t device, inode; /* of the lock file */
+    pthread_mutex_t lock;   /* guards what follows; taken before the writing lock */
+    bool held_for_fork;
+    unsigned num_forks;
+    int lock_fd, data_fd;
+    char *copy; /* a file that was read, to be dumped; NULL: it is mapped */
+    uint64_t size;
+    char path[200]; /* for sentences */
+    pytheus__disk_header *header;
+    char *segments[PYTHEUS__DISK_SEGMENTS];
+    uint64_t seen; /* births */
+    bool is_damaged;
+    pytheus__disk_refs index; /* open addressing; life 0: empty */
+    pytheus__disk_refs apart; /* series of metrics whose page is put together */
+    pytheus__disk_metric **metrics;
+    size_t num_metrics, metrics_size;
+    uint32_t slot; /* PYTHEUS__DISK_SLOTS: none */
+    uint64_t process;
+    bool *living;      /* of a copy: by slot; NULL: nobody was */
+    uint64_t unshared; /* series; atomic */
+} pytheus__disk;
+
+/* The backend of one registry. */
+typedef struct pytheus__disk_backend {
+    pytheus__disk *file;
+    uint64_t seen; /* births that the registry was told; atomic */
+    unsigned num_forks;
+} pytheus__disk_backend;
+
+/* A series that is this process' alone, followed by its words. */
+typedef struct pytheus__disk_private {
+    uint64_t changed;
+} pytheus__disk_private;
+
+static pthread_mutex_t pytheus__disk_list_lock = PTHREAD_MUTEX_INITIALIZER;
+static pytheus__disk *pytheus__disk_list;
+
+static pytheus_err pytheus__disk_io(const char *path, const char *what) {
+    return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s: %s", path, what, strerror(errno));
+}
+
+static pytheus_err pytheus__disk_no_memory(const pytheus__disk *file) {
+    return pytheus_fail(PYTHEUS_ERR_NOMEM, "%.100s: out of memory", file->path);
+}
+
+static pytheus_err pytheus__disk_damaged(pytheus__disk *file, const char *what) {
+    file->is_damaged = true;
+    return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: damaged: %s", file->path, what);
+}
+
+static double pytheus__disk_now(void) {
+    struct timeval now = {0, 0};
+    (void)gettimeofday(&now, NULL);
+    return (double)now.tv_sec + (double)now.tv_usec * 1e-6;
+}
+
+static uint64_t pytheus__disk_bits(double v) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+static double pytheus__disk_real(uint64_t bits) {
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* -- checksums: every step can be undone, so that no change of one word goes unseen -- */
+
+static uint64_t pytheus__disk_mix(uint64_t hash, uint64_t word) {
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+static uint64_t pytheus__disk_mix_bytes(uint64_t hash, const void *bytes, size_t size) {
+    const char *at = (const char *)bytes;
+    uint64_t word;
+    for (; size >= sizeof word; size -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        hash = pytheus__disk_mix(hash, word);
+    }
+    word = 0;
+    memcpy(&word, at, size);
+    return pytheus__disk_mix(hash, word);
+}
+
+static uint64_t pytheus__disk_header_check(const pytheus__disk_header *header) {
+    return pytheus__disk_mix_bytes(1, header, offsetof(pytheus__disk_header, check));
+}
+
+static uint32_t pytheus__disk_size_check(uint32_t line, uint32_t size) {
+    return (uint32_t)pytheus__disk_mix(line, size);
+}
+
+static uint64_t *pytheus__disk_words(pytheus__disk_record *record) {
+    return (uint64_t *)(void *)(record + 1);
+}
+
+static char *pytheus__disk_text(pytheus__disk_record *record) {
+    return (char *)(record + 1) + (size_t)record->num_words * sizeof(uint64_t);
+}
+
+static uint64_t pytheus__disk_check(pytheus__disk_record *record, uint32_t line, uint64_t life) {
+    uint64_t hash = pytheus__disk_mix(pytheus__disk_mix(line, life), record->mask);
+    hash = pytheus__disk_mix(hash, (uint64_t)record->metric << 32 | record->num_words);
+    hash = pytheus__disk_mix(hash, (uint64_t)record->is_counted << 32 | record->text_size);
+    return pytheus__disk_mix_bytes(hash, pytheus__disk_text(record), record->text_size);
+}
+
+/* -- segments: four of each size, then four of twice that -- */
+
+static uint64_t pytheus__disk_segment_size(unsigned i) {
+    return (uint64_t)PYTHEUS__DISK_SEGMENT << (i / 4);
+}
+
+static uint64_t pytheus__disk_segment_start(unsigned i) {
+    return 4 * (pytheus__disk_segment_size(i) - PYTHEUS__DISK_SEGMENT) +
+           i % 4 * pytheus__disk_segment_size(i);
+}
+
+static unsigned pytheus__disk_segment_of(uint64_t offset) {
+    unsigned doublings = 63 - (unsigned)__builtin_clzll(offset / (4 * PYTHEUS__DISK_SEGMENT) + 1);
+    uint64_t start = pytheus__disk_segment_start(4 * doublings);
+    return 4 * doublings + (unsigned)((offset - start) >> (16 + doublings));
+}
+
+/* Where the first record is. */
+static uint64_t pytheus__disk_first(void) {
+    return (sizeof(pytheus__disk_header) + PYTHEUS__DISK_LINE - 1) / PYTHEUS__DISK_LINE *
+           PYTHEUS__DISK_LINE;
+}
+
+/* A file that has become shorter must not be touched there. */
+static pytheus_err pytheus__disk_map(pytheus__disk *file, unsigned i) {
+    uint64_t start = pytheus__disk_segment_start(i), size = pytheus__disk_segment_size(i);
+    struct stat status;
+    void *at;
+    if (file->copy) {
+        return pytheus__disk_damaged(file, "it is too short");
+    }
+    if (fstat(file->data_fd, &status)) {
+        return pytheus__disk_io(file->path, "fstat");
+    }
+    if ((uint64_t)status.st_size < start + size) {
+        return pytheus__disk_damaged(file, "it is too short");
+    }
+    at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, file->data_fd, (off_t)start);
+    if (at == MAP_FAILED) {
+        return pytheus__disk_io(file->path, "mmap");
+    }
+    file->segments[i] = (char *)at;
+    return PYTHEUS_OK;
+}
+
+/* The record that begins at a line below the end, if its size is whole; NULL: an error. */
+static pytheus__disk_record *pytheus__disk_record_at(pytheus__disk *file, uint32_t line,
+                                                     uint64_t end) {
+    uint64_t offset = (uint64_t)line * PYTHEUS__DISK_LINE, start;
+    pytheus__disk_record *record;
+    unsigned i;
+    if (offset < pytheus__disk_first() || offset >= end) {
+        (void)pytheus__disk_damaged(file, "a record is not in it");
+        return NULL;
+    }
+    i = pytheus__disk_segment_of(offset);
+    if (i >= PYTHEUS__DISK_SEGMENTS) {
+        (void)pytheus__disk_damaged(file, "it is too long");
+        return NULL;
+    }
+    if (!file->segments[i] && pytheus__disk_map(file, i)) {
+        return NULL;
+    }
+    start = pytheus__disk_segment_start(i);
+    record = (pytheus__disk_record *)(void *)(file->segments[i] + (offset - start));
+    if (!record->size || record->size_check != pytheus__disk_size_check(line, record->size) ||
+        (uint64_t)record->size * PYTHEUS__DISK_LINE >
+            start + pytheus__disk_segment_size(i) - offset) {
+        (void)pytheus__disk_damaged(file, "the size of a record");
+        return NULL;
+    }
+    return record;
+}
+
+typedef enum pytheus__disk_state {
+    PYTHEUS__DISK_ALIVE,
+    PYTHEUS__DISK_DEAD, /* or just being made */
+    PYTHEUS__DISK_BAD
+} pytheus__disk_state;
+
+/* What a record is; another process may be changing it. */
+static pytheus__disk_state pytheus__disk_state_of(pytheus__disk_record *record, uint32_t line,
+                                                  uint64_t *life) {
+    uint64_t room = (uint64_t)record->size * PYTHEUS__DISK_LINE - sizeof *record, needed;
+    bool is_whole;
+    *life = PYTHEUS__DISK_GET(&record->life);
+    if (!*life) {
+        return PYTHEUS__DISK_DEAD;
+    }
+    needed = (uint64_t)record->num_words * sizeof(uint64_t) + record->text_size;
+    is_whole = needed <= room && pytheus__disk_check(record, line, *life) == record->check;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (PYTHEUS__DISK_GET(&record->life) != *life) {
+        return PYTHEUS__DISK_DEAD;
+    }
+    return is_whole ? PYTHEUS__DISK_ALIVE : PYTHEUS__DISK_BAD;
+}
+
+/* -- metrics as they are described -- */
+
+typedef struct pytheus__disk_reader {
+    const char *at, *end;
+} pytheus__disk_reader;
+
+/* NULL: there is no whole string. */
+static const char *pytheus__disk_read_string(pytheus__disk_reader *in) {
+    const char *string = in->at;
+    const char *end =
+        in->at < in->end ? (const char *)memchr(in->at, 0, (size_t)(in->end - in->at)) : NULL;
+    if (!end) {
+        in->at = in->end;
+        return NULL;
+    }
+    in->at = end + 1;
+    return string;
+}
+
+static size_t pytheus__disk_num_words(const pytheus_series_desc *desc) {
+    return desc->type == PYTHEUS_HISTOGRAM                                  ? desc->num_bounds + 2
+           : desc->type == PYTHEUS_COUNTER || desc->type == PYTHEUS_SUMMARY ? 2
+                                                                            : 1;
+}
+
+static bool pytheus__disk_read_shape(pytheus__disk_metric *metric, pytheus__disk_reader *in) {
+    pytheus_series_desc *desc = &metric->desc;
+    pytheus__disk_shape shape;
+    if ((size_t)(in->end - in->at) < sizeof shape) {
+        return false;
+    }
+    memcpy(&shape, in->at, sizeof shape);
+    in->at += sizeof shape;
+    if (shape.type < PYTHEUS_COUNTER || shape.type > PYTHEUS_SUMMARY ||
+        shape.across > PYTHEUS_MOST_RECENT || shape.num_labels > PYTHEUS_MAX_LABELS ||
+        shape.num_states > PYTHEUS_MAX_STATES ||
+        shape.num_bounds > (size_t)(in->end - in->at) / sizeof(double)) {
+        return false;
+    }
+    desc->type = (pytheus_type)shape.type;
+    desc->across = (pytheus_across)shape.across;
+    desc->expire_seconds = shape.expire_seconds;
+    desc->num_labels = shape.num_labels;
+    desc->num_bounds = shape.num_bounds;
+    desc->num_states = shape.num_states;
+    desc->bounds = (const double *)(const void *)in->at;
+    in->at += shape.num_bounds * sizeof(double);
+    for (size_t i = 0; i < shape.num_labels; i++) {
+        metric->defaults[i] = shape.has_default >> i & 1 ? "" : NULL;
+    }
+    return true;
+}
+
+/* Fills in what points into the record, which stays as it is as long as the file. */
+static bool pytheus__disk_read_metric(pytheus__disk_metric *metric) {
+    pytheus_series_desc *desc = &metric->desc;
+    pytheus__disk_reader in;
+    bool is_whole;
+    size_t i;
+    in.at = pytheus__disk_text(metric->record);
+    in.end = in.at + metric->record->text_size;
+    if (metric->record->num_words != PYTHEUS__DISK_METRIC_WORDS ||
+        !pytheus__disk_read_shape(metric, &in)) {
+        return false;
+    }
+    desc->metric = pytheus__disk_read_string(&in);
+    is_whole = desc->metric != NULL;
+    for (i = 0; i < desc->num_labels; i++) {
+        metric->labels[i].name = pytheus__disk_read_string(&in);
+        is_whole &= metric->labels[i].name != NULL;
+    }
+    for (i = 0; i < desc->num_labels; i++) {
+        if (metric->defaults[i]) {
+            metric->defaults[i] = pytheus__disk_read_string(&in);
+            is_whole &= metric->defaults[i] != NULL;
+        }
+    }
+    for (i = 0; i < desc->num_states; i++) {
+        metric->states[i] = pytheus__disk_read_string(&in);
+        is_whole &= metric->states[i] != NULL;
+    }
+    desc->help = pytheus__disk_read_string(&in);
+    desc->unit = pytheus__disk_read_string(&in);
+    desc->labels = metric->labels;
+    desc->defaults = metric->defaults;
+    desc->states = metric->states;
+    desc->num_words = pytheus__disk_num_words(desc);
+    metric->is_apart = desc->across != PYTHEUS_SHARED || desc->expire_seconds > 0;
+    return is_whole && desc->help && desc->unit && in.at == in.end;
+}
+
+static pytheus__disk_metric *pytheus__disk_metric_at(const pytheus__disk *file, uint32_t line) {
+    size_t low = 0, high = file->num_metrics;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (file->metrics[middle]->line < line) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < file->num_metrics && file->metrics[low]->line == line ? file->metrics[low] : NULL;
+}
+
+/* Whether a series' text is as many values as its metric has labels; they become those of labels.
+ */
+static bool pytheus__disk_read_values(const pytheus__disk_metric *metric, const char *text,
+                                      size_t size, pytheus_label *labels) {
+    pytheus__disk_reader in;
+    bool is_whole = true;
+    size_t i;
+    in.at = text;
+    in.end = text + size;
+    if (metric->desc.across != PYTHEUS_SHARED) {
+        is_whole = size >= sizeof(uint32_t);
+        in.at += is_whole ? sizeof(uint32_t) : 0;
+    }
+    for (i = 0; i < metric->desc.num_labels; i++) {
+        labels[i].name = metric->labels[i].name;
+        labels[i].value = pytheus__disk_read_string(&in);
+        is_whole &= labels[i].value != NULL;
+    }
+    return is_whole && in.at == in.end;
+}
+
+static bool pytheus__disk_is_gauge(pytheus_type type) {
+    return type != PYTHEUS_COUNTER && type != PYTHEUS_HISTOGRAM && type != PYTHEUS_SUMMARY;
+}
+
+static size_t pytheus__disk_record_words(const pytheus_series_desc *desc) {
+    return pytheus__disk_is_gauge(desc->type) ? (size_t)PYTHEUS__DISK_GAUGE_WORDS : desc->num_words;
+}
+
+/* The slot of a series that its process has for itself. */
+static uint32_t pytheus__disk_slot_of(pytheus__disk_record *record) {
+    uint32_t slot;
+    memcpy(&slot, pytheus__disk_text(record), sizeof slot);
+    return slot;
+}
+
+/* -- the index: what there is, by metric and text -- */
+
+static bool pytheus__disk_refs_grow(pytheus__disk_refs *refs, size_t size) {
+    pytheus__disk_ref *at = (pytheus__disk_ref *)calloc(size, sizeof *at);
+    if (!at) {
+        return false;
+    }
+    free(refs->at);
+    refs->at = at;
+    refs->size = size;
+    refs->used = 0;
+    return true;
+}
+
+/* Whether the record still is in that life. */
+static bool pytheus__disk_is_current(pytheus__disk *file, const pytheus__disk_ref *ref) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
+    return record && PYTHEUS__DISK_GET(&record->life) == ref->life;
+}
+
+static void pytheus__disk_index_put(pytheus__disk_refs *index, pytheus__disk_ref ref) {
+    size_t i = ref.hash & (index->size - 1);
+    while (index->at[i].life && (index->at[i].life != ref.life || index->at[i].line != ref.line)) {
+        i = (i + 1) & (index->size - 1);
+    }
+    index->used += !index->at[i].life;
+    index->at[i] = ref;
+}
+
+/* Makes room, or leaves out those that are gone. */
+static bool pytheus__disk_index_rebuild(pytheus__disk *file) {
+    pytheus__disk_refs old = file->index, fresh = {NULL, 0, 0};
+    size_t i, num_current = 0;
+    for (i = 0; i < old.size; i++) {
+        num_current += old.at[i].life && pytheus__disk_is_current(file, &old.at[i]);
+    }
+    if (!pytheus__disk_refs_grow(&fresh, old.size && num_current < old.size / 4 ? old.size
+                                         : old.size                             ? old.size * 2
+                                                                                : 256)) {
+        return false;
+    }
+    for (i = 0; i < old.size; i++) {
+        if (old.at[i].life && pytheus__disk_is_current(file, &old.at[i])) {
+            pytheus__disk_index_put(&fresh, old.at[i]);
+        }
+    }
+    free(old.at);
+    file->index = fresh;
+    return true;
+}
+
+/* Series that are put together are also listed on their own. */
+static bool pytheus__disk_apart_put(pytheus__disk *file, pytheus__disk_ref ref) {
+    pytheus__disk_refs *apart = &file->apart;
+    size_t i, kept = 0;
+    for (i = 0; apart->used == apart->size && i < apart->used; i++) {
+        if (pytheus__disk_is_current(file, &apart->at[i])) {
+            apart->at[kept++] = apart->at[i];
+        }
+    }
+    apart->used = apart->used == apart->size ? kept : apart->used;
+    if (apart->used > apart->size / 2 || !apart->size) {
+        size_t size = apart->size ? 2 * apart->size : 64;
+        pytheus__disk_ref *at = (pytheus__disk_ref *)realloc(apart->at, size * sizeof *at);
+        if (!at) {
+            return false;
+        }
+        apart->at = at;
+        apart->size = size;
+    }
+    for (i = 0; i < apart->used; i++) {
+        if (apart->at[i].life == ref.life && apart->at[i].line == ref.line) {
+            return true;
+        }
+    }
+    apart->at[apart->used++] = ref;
+    return true;
+}
+
+static uint32_t pytheus__disk_hash(const pytheus__disk *file, uint32_t metric, const char *text,
+                                   size_t size) {
+    return (uint32_t)pytheus__disk_mix_bytes(file->header->id ^ metric, text, size);
+}
+
+/* Up to where the text of a metric tells it from others. */
+static size_t pytheus__disk_identity_size(const pytheus__disk_metric *metric) {
+    return (size_t)(metric->desc.help - pytheus__disk_text(metric->record));
+}
+
+static pytheus_err pytheus__disk_metrics_put(pytheus__disk *file, pytheus__disk_metric *metric) {
+    size_t place = file->num_metrics;
+    if (file->num_metrics == file->metrics_size) {
+        size_t size = file->metrics_size ? 2 * file->metrics_size : 16;
+        pytheus__disk_metric **metrics =
+            (pytheus__disk_metric **)realloc((void *)file->metrics, size * sizeof *metrics);
+        if (!metrics) {
+            return pytheus__disk_no_memory(file);
+        }
+        file->metrics = metrics;
+        file->metrics_size = size;
+    }
+    for (; place && file->metrics[place - 1]->line > metric->line; place--) {
+        file->metrics[place] = file->metrics[place - 1];
+    }
+    file->metrics[place] = metric;
+    file->num_metrics++;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_index_metric(pytheus__disk *file, pytheus__disk_record *record,
+                                              pytheus__disk_ref *ref) {
+    pytheus__disk_metric *metric = pytheus__disk_metric_at(file, ref->line);
+    pytheus_err err = PYTHEUS_OK;
+    if (!metric) {
+        metric = (pytheus__disk_metric *)calloc(1, sizeof *metric);
+        if (!metric) {
+            return pytheus__disk_no_memory(file);
+        }
+        metric->line = ref->line;
+        metric->record = record;
+        if (!pytheus__disk_read_metric(metric)) {
+            err = pytheus__disk_damaged(file, "a metric");
+        }
+        err = err ? err : pytheus__disk_metrics_put(file, metric);
+        if (err) {
+            free(metric);
+            return err;
+        }
+    }
+    ref->hash = pytheus__disk_hash(file, 0, pytheus__disk_text(record),
+                                   pytheus__disk_identity_size(metric));
+    return PYTHEUS_OK;
+}
+
+/* A series whose text has changed meanwhile will be born again. */
+static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk_record *record,
+                                              pytheus__disk_ref *ref) {
+    const pytheus__disk_metric *metric = pytheus__disk_metric_at(file, record->metric);
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    size_t size = record->text_size;
+    bool is_whole = metric && record->num_words == pytheus__disk_record_words(&metric->desc) &&
+                    pytheus__disk_read_values(metric, pytheus__disk_text(record), size, labels) &&
+                    (metric->desc.across == PYTHEUS_SHARED ||
+                     pytheus__disk_slot_of(record) < PYTHEUS__DISK_SLOTS);
+    uint32_t line = record->metric;
+    ref->hash = is_whole ? pytheus__disk_hash(file, line, pytheus__disk_text(record), size) : 0;
+    if (PYTHEUS__DISK_GET(&record->life) != ref->life) {
+        ref->life = 0;
+        return PYTHEUS_OK;
+    }
+    if (!is_whole) {
+        return pytheus__disk_damaged(file, "a series");
+    }
+    return metric->is_apart && !pytheus__disk_apart_put(file, *ref) ? pytheus__disk_no_memory(file)
+                                                                    : PYTHEUS_OK;
+}
+
+/* What is done with each record that began to live. */
+typedef pytheus_err (*pytheus__disk_visit)(pytheus__disk *file, pytheus__disk_record *record,
+                                           pytheus__disk_ref ref, void *user);
+
+static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk_record *record,
+                                              pytheus__disk_ref ref, void *user) {
+    pytheus_err err = record->metric ? pytheus__disk_index_series(file, record, &ref)
+                                     : pytheus__disk_index_metric(file, record, &ref);
+    (void)user;
+    if (err || !ref.life) {
+        return err;
+    }
+    if (file->index.used >= file->index.size / 2 && !pytheus__disk_index_rebuild(file)) {
+        return pytheus__disk_no_memory(file);
+    }
+    pytheus__disk_index_put(&file->index, ref);
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_visit_line(pytheus__disk *file, uint32_t line, uint64_t end,
+                                            pytheus__disk_visit visit, void *user, uint32_t *next) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, line, end);
+    pytheus__disk_ref ref = {0, line, 0};
+    pytheus__disk_state state;
+    if (!record) {
+        return PYTHEUS_ERR_BACKEND;
+    }
+    *next = line + record->size;
+    state = pytheus__disk_state_of(record, line, &ref.life);
+    if (state == PYTHEUS__DISK_BAD) {
+        return pytheus__disk_damaged(file, "a record");
+    }
+    return state == PYTHEUS__DISK_ALIVE ? visit(file, record, ref, user) : PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_visit_all(pytheus__disk *file, pytheus__disk_visit visit,
+                                           void *user) {
+    uint64_t end = PYTHEUS__DISK_GET(&file->header->used);
+    uint32_t line = (uint32_t)(pytheus__disk_first() / PYTHEUS__DISK_LINE);
+    pytheus_err err = PYTHEUS_OK;
+    while (!err && (uint64_t)line * PYTHEUS__DISK_LINE < end) {
+        err = pytheus__disk_visit_line(file, line, end, visit, user, &line);
+    }
+    if (!err && (uint64_t)line * PYTHEUS__DISK_LINE != end) {
+        err = pytheus__disk_damaged(file, "its end");
+    }
+    return err;
+}
+
+/* Visits what was born after the first so many: with few, those alone, otherwise all that lives.
+   *seen becomes how many they were. */
+static pytheus_err pytheus__disk_visit_new(pytheus__disk *file, uint64_t *seen,
+                                           pytheus__disk_visit visit, void *user) {
+    uint64_t births = PYTHEUS__DISK_GET(&file->header->births);
+    uint64_t end = PYTHEUS__DISK_GET(&file->header->used), i;
+    pytheus_err err = PYTHEUS_OK;
+    bool all = births - *seen > PYTHEUS__DISK_BIRTHS / 2;
+    uint32_t next;
+    for (i = *seen; !all && !err && i != births; i++) {
+        uint32_t line = PYTHEUS__DISK_GET(&file->header->born[i % PYTHEUS__DISK_BIRTHS]);
+        err = pytheus__disk_visit_line(file, line, end, visit, user, &next);
+    }
+    /* Some may have been overwritten while they were read. */
+    all |= PYTHEUS__DISK_GET(&file->header->births) - *seen > PYTHEUS__DISK_BIRTHS / 2;
+    if (all && err != PYTHEUS_ERR_NOMEM) {
+        err = pytheus__disk_visit_all(file, visit, user);
+    }
+    *seen = err ? *seen : births;
+    return err;
+}
+
+/* Learns what others have made. */
+static pytheus_err pytheus__disk_catch_up(pytheus__disk *file) {
+    if (file->is_damaged) {
+        return pytheus__disk_damaged(file, "seen before");
+    }
+    if (PYTHEUS__DISK_GET(&file->header->births) == file->seen) {
+        return PYTHEUS_OK;
+    }
+    return pytheus__disk_visit_new(file, &file->seen, pytheus__disk_index_record, NULL);
+}
+
+/* What is looked for, or made. */
+typedef struct pytheus__disk_wish {
+    uint32_t metric; /* line, or 0 for a metric */
+    const char *text;
+    size_t size; /* of the text, of which so much tells it from others: */
+    size_t identity_size;
+    size_t num_words;
+    bool is_counted;
+    uint64_t mask;     /* 0, or anything else: it gets one */
+    uint64_t words[3]; /* of a metric or gauge: what they begin as */
+} pytheus__disk_wish;
+
+static bool pytheus__disk_is_wish(pytheus__disk *file, const pytheus__disk_ref *ref,
+                                  const pytheus__disk_wish *wish) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
+    bool is_same;
+    if (!record || PYTHEUS__DISK_GET(&record->life) != ref->life) {
+        return false;
+    }
+    is_same = record->metric == wish->metric && record->text_size >= wish->identity_size &&
+              (!wish->metric || record->text_size == wish->size) &&
+              record->num_words == wish->num_words &&
+              memcmp(pytheus__disk_text(record), wish->text, wish->identity_size) == 0;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return is_same && PYTHEUS__DISK_GET(&record->life) == ref->life;
+}
+
+/* life 0: there is none. */
+static pytheus__disk_ref pytheus__disk_find(pytheus__disk *file, const pytheus__disk_wish *wish) {
+    uint32_t hash = pytheus__disk_hash(file, wish->metric, wish->text, wish->identity_size);
+    pytheus__disk_ref none = {0, 0, 0};
+    size_t i;
+    if (!file->index.size) {
+        return none;
+    }
+    for (i = hash & (file->index.size - 1); file->index.at[i].life;
+         i = (i + 1) & (file->index.size - 1)) {
+        const pytheus__disk_ref *ref = &file->index.at[i];
+        if (ref->hash == hash && pytheus__disk_is_wish(file, ref, wish)) {
+            return *ref;
+        }
+    }
+    return none;
+}
+
+/* ==== CHANGING IT ==== */
+
+/* Classic record locks: they die with their holder even if a child of its lives. Byte 0 is the
+   writing lock, 1 + i that of slot i. */
+static int pytheus__disk_lock_byte(int fd, int command, short type, off_t at) {
+    struct flock lock;
+    int result;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = type;
+    lock.l_whence = SEEK_SET;
+    lock.l_start = at;
+    lock.l_len = 1;
+    do {
+        result = fcntl(fd, command, &lock);
+    } while (result && errno == EINTR);
+    return command == F_GETLK && !result ? lock.l_type != F_UNLCK : result;
+}
+
+static unsigned pytheus__disk_size_class(uint32_t lines) {
+    return lines <= 32 ? lines : 58 - (unsigned)__builtin_clzll(lines - 1);
+}
+
+/* What a record of so many lines takes, so that others fit when it is used again. */
+static uint32_t pytheus__disk_rounded(uint32_t lines) {
+    return lines <= 32 ? lines : 1u << (pytheus__disk_size_class(lines) - 27);
+}
+
+static void pytheus__disk_push(pytheus__disk *file, pytheus__disk_record *record, uint32_t line) {
+    uint32_t *first = &file->header->freed[pytheus__disk_size_class(record->size)];
+    record->next = *first;
+    PYTHEUS__DISK_PUT(first, line);
+}
+
+/* Counts the series of metrics again, and lists what can be used again. */
+static pytheus_err pytheus__disk_recount(pytheus__disk *file) {
+    uint64_t end = file->header->used, offset, life;
+    pytheus__disk_record *record;
+    size_t i;
+    memset(file->header->freed, 0, sizeof file->header->freed);
+    for (i = 0; i < file->num_metrics; i++) {
+        pytheus__disk_words(file->metrics[i]->record)[PYTHEUS__DISK_NUM_SERIES] = 0;
+    }
+    for (offset = pytheus__disk_first(); offset < end;
+         offset += (uint64_t)record->size * PYTHEUS__DISK_LINE) {
+        uint32_t line = (uint32_t)(offset / PYTHEUS__DISK_LINE);
+        pytheus__disk_metric *metric;
+        record = pytheus__disk_record_at(file, line, end);
+        if (!record) {
+            return PYTHEUS_ERR_BACKEND;
+        }
+        life = PYTHEUS__DISK_GET(&record->life);
+        metric = life && record->is_counted ? pytheus__disk_metric_at(file, record->metric) : NULL;
+        if (metric) {
+            pytheus__disk_words(metric->record)[PYTHEUS__DISK_NUM_SERIES]++;
+        } else if (!life && record->mask) {
+            pytheus__disk_push(file, record, line);
+        }
+    }
+    return PYTHEUS_OK;
+}
+
+/* Somebody was killed in the middle of a change. Everybody looks at everything again. */
+static pytheus_err pytheus__disk_repair(pytheus__disk *file) {
+    pytheus_err err;
+    PYTHEUS__DISK_PUT(&file->header->births, file->header->births + PYTHEUS__DISK_BIRTHS);
+    err = pytheus__disk_catch_up(file);
+    err = err ? err : pytheus__disk_recount(file);
+    if (!err) {
+        PYTHEUS__DISK_PUT(&file->header->is_changing, 0);
+    }
+    return err;
+}
+
+static void pytheus__disk_unlock(pytheus__disk *file) {
+    (void)pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_UNLCK, 0);
+}
+
+/* Takes the writing lock. */
+static pytheus_err pytheus__disk_lock(pytheus__disk *file) {
+    pytheus_err err;
+    if (pytheus__disk_lock_byte(file->lock_fd, F_SETLKW, F_WRLCK, 0)) {
+        return pytheus__disk_io(file->path, "lock");
+    }
+    err = file->header->is_changing ? pytheus__disk_repair(file) : pytheus__disk_catch_up(file);
+    if (err) {
+        pytheus__disk_unlock(file);
+    }
+    return err;
+}
+
+/* Space is reserved before it is touched: storing to a page that a full disk does not have is a
+   signal. */
+static pytheus_err pytheus__disk_reserve(pytheus__disk *file, unsigned i) {
+    int error;
+    if (i >= PYTHEUS__DISK_SEGMENTS) {
+        return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: it is full", file->path);
+    }
+    error = posix_fallocate(file->data_fd, (off_t)pytheus__disk_segment_start(i),
+                            (off_t)pytheus__disk_segment_size(i));
+    if (error) {
+        errno = error;
+        return pytheus__disk_io(file->path, "a new series lives in this process alone");
+    }
+    return pytheus__disk_map(file, i);
+}
+
+static void pytheus__disk_size_record(pytheus__disk *file, uint64_t offset, uint32_t lines) {
+    unsigned i = pytheus__disk_segment_of(offset);
+    pytheus__disk_record *record =
+        (pytheus__disk_record *)(void *)(file->segments[i] +
+                                         (offset - pytheus__disk_segment_start(i)));
+    uint32_t line = (uint32_t)(offset / PYTHEUS__DISK_LINE);
+    memset((void *)record, 0, sizeof *record);
+    record->size = lines;
+    record->size_check = pytheus__disk_size_check(line, lines);
+}
+
+/* A new record behind the last one, or at the start of the next segment; *end becomes its end. */
+static pytheus_err pytheus__disk_append(pytheus__disk *file, uint32_t lines, uint32_t *line,
+                                        uint64_t *end) {
+    uint64_t at = file->header->used, size = (uint64_t)lines * PYTHEUS__DISK_LINE;
+    unsigned i = pytheus__disk_segment_of(at);
+    uint64_t segment_end = pytheus__disk_segment_start(i) + pytheus__disk_segment_size(i);
+    pytheus_err err = PYTHEUS_OK;
+    bool is_next = at + size > segment_end;
+    i += is_next;
+    if (i >= PYTHEUS__DISK_SEGMENTS || !file->segments[i]) {
+        err = pytheus__disk_reserve(file, i);
+    }
+    if (err) {
+        return err;
+    }
+    if (is_next) {
+        pytheus__disk_size_record(file, at, (uint32_t)((segment_end - at) / PYTHEUS__DISK_LINE));
+        at = segment_end;
+    }
+    pytheus__disk_size_record(file, at, lines);
+    *line = (uint32_t)(at / PYTHEUS__DISK_LINE);
+    *end = at + size;
+    return PYTHEUS_OK;
+}
+
+/* The first that can be used again, if it is what the list says. */
+static pytheus__disk_record *pytheus__disk_freed(pytheus__disk *file, uint32_t lines,
+                                                 uint32_t line) {
+    pytheus__disk_record *record =
+        line ? pytheus__disk_record_at(file, line, file->header->used) : NULL;
+    return record && record->size == lines && record->mask && !record->life ? record : NULL;
+}
+
+static uint64_t pytheus__disk_mask(uint64_t life) {
+    uint64_t mask = pytheus__disk_mix(pytheus__disk_mix(0, life), 0);
+    return mask ? mask : 1;
+}
+
+static void pytheus__disk_fill(pytheus__disk_record *record, const pytheus__disk_wish *wish,
+                               uint32_t line, uint64_t life) {
+    uint64_t *words = pytheus__disk_words(record);
+    size_t i;
+    record->mask = wish->mask ? pytheus__disk_mask(life) : 0;
+    record->metric = wish->metric;
+    record->num_words = (uint16_t)wish->num_words;
+    record->is_counted = wish->is_counted;
+    record->text_size = (uint32_t)wish->size;
+    for (i = 0; i < wish->num_words; i++) {
+        bool is_masked = !wish->metric || i == 0 || wish->num_words != PYTHEUS__DISK_GAUGE_WORDS;
+        uint64_t word = i < 3 ? wish->words[i] : 0;
+        PYTHEUS__DISK_PUT(&words[i], is_masked && wish->metric ? word ^ record->mask : word);
+    }
+    memcpy(pytheus__disk_text(record), wish->text, wish->size);
+    record->check = pytheus__disk_check(record, line, life);
+    PYTHEUS__DISK_PUT(&record->life, life);
+}
+
+/* Makes the record, under the writing lock. */
+static pytheus_err pytheus__disk_add(pytheus__disk *file, const pytheus__disk_wish *wish) {
+    pytheus__disk_header *header = file->header;
+    size_t bytes = sizeof(pytheus__disk_record) + wish->num_words * sizeof(uint64_t) + wish->size;
+    uint64_t life = ((header->last_life + 1) << 2) | 3, end = header->used;
+    pytheus__disk_record *record = NULL;
+    uint32_t lines, line, *first;
+    pytheus_err err = PYTHEUS_OK;
+    if (bytes > (size_t)PYTHEUS__DISK_LONGEST * PYTHEUS__DISK_LINE) {
+        return pytheus_fail(
+            PYTHEUS_ERR_IO,
+            "%.100s: a series takes more than 64 KB: it lives in this process alone", file->path);
+    }
+    lines =
+        pytheus__disk_rounded((uint32_t)((bytes + PYTHEUS__DISK_LINE - 1) / PYTHEUS__DISK_LINE));
+    first = &header->freed[pytheus__disk_size_class(lines)];
+    PYTHEUS__DISK_PUT(&header->is_changing, 1);
+    line = *first;
+    record = wish->mask ? pytheus__disk_freed(file, lines, line) : NULL;
+    if (record) {
+        PYTHEUS__DISK_PUT(first, record->next);
+    } else {
+        err = pytheus__disk_append(file, lines, &line, &end);
+    }
+    if (!err) {
+        unsigned i = pytheus__disk_segment_of((uint64_t)line * PYTHEUS__DISK_LINE);
+        record = (pytheus__disk_record *)(void *)(file->segments[i] +
+                                                  ((uint64_t)line * PYTHEUS__DISK_LINE -
+                                                   pytheus__disk_segment_start(i)));
+        PYTHEUS__DISK_PUT(&header->last_life, header->last_life + 1);
+        pytheus__disk_fill(record, wish, line, life);
+        PYTHEUS__DISK_PUT(&header->used, end);
+        PYTHEUS__DISK_PUT(&header->born[header->births % PYTHEUS__DISK_BIRTHS], line);
+        PYTHEUS__DISK_PUT(&header->births, header->births + 1);
+    }
+    if (!err && wish->is_counted) {
+        pytheus__disk_metric *metric = pytheus__disk_metric_at(file, wish->metric);
+        pytheus__disk_words(metric->record)[PYTHEUS__DISK_NUM_SERIES]++;
+    }
+    PYTHEUS__DISK_PUT(&header->is_changing, 0);
+    return err;
+}
+
+/* Ends a record's life, under the writing lock. */
+static void pytheus__disk_end_life(pytheus__disk *file, pytheus__disk_record *record,
+                                   uint32_t line) {
+    pytheus__disk_metric *metric = pytheus__disk_metric_at(file, record->metric);
+    PYTHEUS__DISK_PUT(&file->header->is_changing, 1);
+    PYTHEUS__DISK_PUT(&record->life, 0);
+    if (metric) {
+        uint64_t *words = pytheus__disk_words(metric->record);
+        PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_HAD_REMOVAL], 1);
+        words[PYTHEUS__DISK_NUM_SERIES] -=
+            record->is_counted && words[PYTHEUS__DISK_NUM_SERIES] > 0;
+    }
+    if (record->mask) {
+        pytheus__disk_push(file, record, line);
+    }
+    PYTHEUS__DISK_PUT(&file->header->is_changing, 0);
+}
+
+/* ==== PROCESSES ==== */
+
+/* Takes the first slot that nobody living has. Without any, gauges of each process are this one's
+   alone. */
+static void pytheus__disk_identify(pytheus__disk *file) {
+    pytheus__disk_header *header = file->header;
+    uint32_t slot = 0;
+    file->process = __atomic_add_fetch(&header->last_process, 1, __ATOMIC_RELAXED);
+    while (slot < PYTHEUS__DISK_SLOTS &&
+           pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_WRLCK, 1 + (off_t)slot)) {
+        slot++;
+    }
+    file->slot = slot;
+    if (slot < PYTHEUS__DISK_SLOTS) {
+        PYTHEUS__DISK_PUT(&header->slots[slot].process, 0);
+        PYTHEUS__DISK_PUT(&header->slots[slot].pid, (uint64_t)getpid());
+        PYTHEUS__DISK_PUT(&header->slots[slot].process, file->process);
+    }
+}
+
+/* What is known of who lives, while a page is put together. */
+typedef struct pytheus__disk_census {
+    signed char lives[PYTHEUS__DISK_SLOTS]; /* 0: not known yet; 1; -1 */
+} pytheus__disk_census;
+
+static bool pytheus__disk_slot_lives(const pytheus__disk *file, pytheus__disk_census *census,
+                                     uint32_t slot) {
+    if (file->copy) {
+        return !file->living || file->living[slot];
+    }
+    if (!census->lives[slot]) {
+        bool lives = slot == file->slot ||
+                     pytheus__disk_lock_byte(file->lock_fd, F_GETLK, F_WRLCK, 1 + (off_t)slot) > 0;
+        census->lives[slot] = lives ? 1 : -1;
+    }
+    return census->lives[slot] > 0;
+}
+
+/* -- fork: the locks of all files are held, so that the child finds none in use -- */
+
+static void pytheus__disk_before_fork(void) {
+    pytheus__disk *file;
+    (void)pthread_mutex_lock(&pytheus__disk_list_lock);
+    for (file = pytheus__disk_list; file; file = file->next) {
+        (void)pthread_mutex_lock(&file->lock);
+        file->held_for_fork = true;
+    }
+}
+
+static void pytheus__disk_release_after_fork(pytheus__disk *file) {
+    if (file->held_for_fork) {
+        file->held_for_fork = false;
+        (void)pthread_mutex_unlock(&file->lock);
+    }
+}
+
+static void pytheus__disk_after_fork(void) {
+    pytheus__disk *file;
+    for (file = pytheus__disk_list; file; file = file->next) {
+        pytheus__disk_release_after_fork(file);
+    }
+    (void)pthread_mutex_unlock(&pytheus__disk_list_lock);
+}
+
+static void pytheus__disk_register_fork_handlers(void) {
+    (void)pthread_atfork(pytheus__disk_before_fork, pytheus__disk_after_fork,
+                         pytheus__disk_after_fork);
+}
+
+/* The library may call this before the handlers of this file have run in the child. */
+static void pytheus__disk_forked(void *user) {
+    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk *file = backend->file;
+    pytheus__disk_release_after_fork(file);
+    backend->num_forks++;
+    if (backend->num_forks > file->num_forks) { /* the first of this file's backends */
+        file->num_forks = backend->num_forks;
+        pytheus__disk_identify(file);
+    }
+}
+
+/* ==== OPENING IT ==== */
+
+/* Where processes of several machines may see each other's writes late, or never. */
+static bool pytheus__disk_is_remote(int fd) {
+#ifdef __linux__
+    static const uint32_t remote[] = {
+        0x6969,     0xff534d42, 0xfe534d42, 0x517b,     0x01021997, 0x65735546, 0x00c36400,
+        0x5346414f, 0x6b414653, 0x0bd00bd0, 0x47504653, 0x73757245, 0x564c,     0x19830326,
+        0xaad7aaea, 0x786f4256, 0x7461636f, 0x01161970, 0x013111a8, 0xbacbacbc,
+    };
+    struct statfs status;
+    size_t i;
+    for (i = 0; !fstatfs(fd, &status) && i < sizeof remote / sizeof *remote; i++) {
+        if ((uint32_t)status.f_type == remote[i]) {
+            return true;
+        }
+    }
+#else
+    (void)fd;
+#endif
+    return false;
+}
+
+static pytheus_err pytheus__disk_refused(const char *path, const char *reason) {
+    return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.120s: %s", path, reason);
+}
+
+static pytheus_err pytheus__disk_check_directory(const pytheus__disk *file, int fd) {
+    struct stat status;
+    if (fstat(fd, &status)) {
+        return pytheus__disk_io(file->path, "fstat");
+    }
+    if (status.st_uid != geteuid() && status.st_uid != 0) {
+        return pytheus__disk_refused(file->path, "the directory is another user's");
+    }
+    if ((status.st_mode & (S_IWGRP | S_IWOTH)) && !(status.st_mode & S_ISVTX)) {
+        return pytheus__disk_refused(file->path, "others may write to the directory");
+    }
+    return pytheus__disk_is_remote(fd)
+               ? pytheus__disk_refused(file->path, "memory of files is not shared reliably on this "
+                                                   "file system: use a local directory")
+               : PYTHEUS_OK;
+}
+
+/* A file that is ours alone. */
+static pytheus_err pytheus__disk_check_owner(const pytheus__disk *file, const struct stat *status,
+                                             const char *name) {
+    const char *reason = NULL;
+    if (!S_ISREG(status->st_mode)) {
+        reason = "not a regular file";
+    } else if (status->st_uid != geteuid()) {
+        reason = "another user's";
+    } else if (status->st_nlink != 1) {
+        reason = "has more than one name";
+    } else if (status->st_mode & (S_IWGRP | S_IWOTH)) {
+        reason = "others may write to it";
+    }
+    return reason ? pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s/%s: refused: %s", file->path, name,
+                                 reason)
+                  : PYTHEUS_OK;
+}
+
+/* Opens a file in the directory; *fd is -1 where there is none and it is not to be made. */
+static pytheus_err pytheus__disk_open_in(const pytheus__disk *file, int directory, const char *name,
+                                         int flags, int *fd) {
+    struct stat status;
+    pytheus_err err;
+    *fd =
+        openat(directory, name, O_RDWR | PYTHEUS__DISK_FLAGS | O_NONBLOCK | O_NOCTTY | flags, 0600);
+    if (*fd < 0 && errno == ENOENT && !(flags & O_CREAT)) {
+        return PYTHEUS_OK;
+    }
+    if (*fd < 0 && (errno == ELOOP || errno == EMLINK)) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s/%s: refused: a symbolic link", file->path,
+                            name);
+    }
+    if (*fd < 0 || fstat(*fd, &status)) {
+        err = pytheus_fail(PYTHEUS_ERR_IO, "%.100s/%s: %s", file->path, name, strerror(errno));
+    } else {
+        err = pytheus__disk_check_owner(file, &status, name);
+    }
+    if (err && *fd >= 0) {
+        (void)close(*fd);
+        *fd = -1;
+    }
+    return err;
+}
+
+static uint64_t pytheus__disk_random(void) {
+    uint64_t random = pytheus__disk_bits(pytheus__disk_now()) ^ (uint64_t)getpid() << 32;
+    int fd = open("/dev/urandom", O_RDONLY | PYTHEUS__DISK_FLAGS);
+    if (fd >= 0) {
+        uint64_t from_system;
+        random ^= read(fd, &from_system, sizeof from_system) == (ssize_t)sizeof from_system
+                      ? from_system
+                      : 0;
+        (void)close(fd);
+    }
+    return random;
+}
+
+static void pytheus__disk_fill_header(pytheus__disk_header *header) {
+    memcpy(header->magic, PYTHEUS__DISK_MAGIC, sizeof header->magic);
+    header->version = PYTHEUS__DISK_VERSION;
+    header->byte_order = PYTHEUS__DISK_BYTE_ORDER;
+    header->word_size = sizeof(void *);
+    header->id = pytheus__disk_random();
+    header->created = pytheus__disk_now();
+    header->check = pytheus__disk_header_check(header);
+    header->used = pytheus__disk_first();
+}
+
+/* What is wrong with a header, or NULL. */
+static const char *pytheus__disk_bad_header(const pytheus__disk_header *header, uint64_t size) {
+    if (size < sizeof *header || memcmp(header->magic, PYTHEUS__DISK_MAGIC, 8) != 0) {
+        return "not a file of pytheus";
+    }
+    if (header->byte_order != PYTHEUS__DISK_BYTE_ORDER) {
+        return "of a machine with another byte order";
+    }
+    if (header->version != PYTHEUS__DISK_VERSION) {
+        return "of another version of pytheus";
+    }
+    if (header->word_size != sizeof(void *)) {
+        return "of programs with another word size";
+    }
+    if (header->check != pytheus__disk_header_check(header)) {
+        return "damaged: its header";
+    }
+    if (size < PYTHEUS__DISK_SEGMENT || header->used > size ||
+        header->used < pytheus__disk_first() || header->used % PYTHEUS__DISK_LINE) {
+        return "damaged: it is too short";
+    }
+    return NULL;
+}
+
+/* A new file takes the place of the old one, complete: nobody's mapping is ever cut off. */
+static pytheus_err pytheus__disk_make(pytheus__disk *file, int directory) {
+    pytheus_err err = PYTHEUS_OK;
+    if (unlinkat(directory, "pytheus.new", 0) && errno != ENOENT) {
+        return pytheus__disk_io(file->path, "unlink pytheus.new");
+    }
+    err = pytheus__disk_open_in(file, directory, "pytheus.new", O_CREAT | O_EXCL, &file->data_fd);
+    if (err) {
+        return err;
+    }
+    errno = posix_fallocate(file->data_fd, 0, PYTHEUS__DISK_SEGMENT);
+    err = errno ? pytheus__disk_io(file->path, "no room for pytheus.data")
+                : pytheus__disk_map(file, 0);
+    if (!err) {
+        file->header = (pytheus__disk_header *)(void *)file->segments[0];
+        pytheus__disk_fill_header(file->header);
+        if (flock(file->data_fd, LOCK_SH | LOCK_NB) ||
+            renameat(directory, "pytheus.new", directory, "pytheus.data")) {
+            err = pytheus__disk_io(file->path, "pytheus.data");
+        }
+    }
+    if (err) {
+        (void)unlinkat(directory, "pytheus.new", 0);
+    }
+    return err;
+}
+
+/* Goes on in the file that is there. */
+static pytheus_err pytheus__disk_join(pytheus__disk *file) {
+    struct stat status;
+    const char *wrong;
+    pytheus_err err;
+    if (flock(file->data_fd, LOCK_SH | LOCK_NB) || fstat(file->data_fd, &status)) {
+        return pytheus__disk_io(file->path, "pytheus.data");
+    }
+    wrong = status.st_size < PYTHEUS__DISK_SEGMENT ? "damaged: it is too short" : NULL;
+    err = wrong ? PYTHEUS_OK : pytheus__disk_map(file, 0);
+    if (!err && !wrong) {
+        file->header = (pytheus__disk_header *)(void *)file->segments[0];
+        wrong = pytheus__disk_bad_header(file->header, (uint64_t)status.st_size);
+    }
+    if (err || wrong) {
+        return err ? err
+                   : pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s/pytheus.data: refused: %s",
+                                  file->path, wrong);
+    }
+    file->seen = file->header->births - PYTHEUS__DISK_BIRTHS;
+    err = pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL);
+    file->seen = err ? file->seen : file->header->births;
+    return !err && file->header->is_changing ? pytheus__disk_repair(file) : err;
+}
+
+/* What nobody has may be replaced, if it is what we would have put there. */
+static pytheus_err pytheus__disk_check_replaced(const pytheus__disk *file) {
+    char magic[8] = {0};
+    ssize_t size = pread(file->data_fd, magic, sizeof magic, 0);
+    if (size < 0) {
+        return pytheus__disk_io(file->path, "pytheus.data");
+    }
+    return size && memcmp(magic, PYTHEUS__DISK_MAGIC, (size_t)size) != 0
+               ? pytheus_fail(PYTHEUS_ERR_BACKEND,
+                              "%.100s/pytheus.data: refused: not a file of pytheus", file->path)
+               : PYTHEUS_OK;
+}
+
+/* Joins those who have the file, or is the first. Under the writing lock. */
+static pytheus_err pytheus__disk_enter(pytheus__disk *file, int directory, bool keep) {
+    bool is_first;
+    pytheus_err err = pytheus__disk_open_in(file, directory, "pytheus.data", 0, &file->data_fd);
+    if (err) {
+        return err;
+    }
+    if (file->data_fd < 0) {
+        return pytheus__disk_make(file, directory);
+    }
+    is_first = flock(file->data_fd, LOCK_EX | LOCK_NB) == 0;
+    if (!is_first && errno != EWOULDBLOCK) {
+        return pytheus__disk_io(file->path, "pytheus.data");
+    }
+    if (!is_first || keep) {
+        return pytheus__disk_join(file);
+    }
+    err = pytheus__disk_check_replaced(file);
+    if (!err) {
+        (void)close(file->data_fd);
+        file->data_fd = -1;
+        err = pytheus__disk_make(file, directory);
+    }
+    return err;
+}
+
+static pytheus_err pytheus__disk_open_files(pytheus__disk *file, int directory, bool keep) {
+    struct stat status;
+    pytheus_err err =
+        pytheus__disk_open_in(file, directory, "pytheus.lock", O_CREAT, &file->lock_fd);
+    if (!err && (fstat(file->lock_fd, &status) ||
+                 pytheus__disk_lock_byte(file->lock_fd, F_SETLKW, F_WRLCK, 0))) {
+        err = pytheus__disk_io(file->path, "pytheus.lock");
+    }
+    if (err) {
+        return err;
+    }
+    file->device = (uint64_t)status.st_dev;
+    file->inode = (uint64_t)status.st_ino;
+    err = pytheus__disk_enter(file, directory, keep);
+    if (!err) {
+        pytheus__disk_identify(file);
+        if (file->slot == PYTHEUS__DISK_SLOTS) {
+            err = pytheus__disk_refused(file->path, "1,024 processes have it already");
+        }
+    }
+    pytheus__disk_unlock(file);
+    return err;
+}
+
+/* Closing the lock file lets go of all its locks, so this is for the last user. */
+static void pytheus__disk_free(pytheus__disk *file) {
+    size_t i;
+    for (i = 0; i < PYTHEUS__DISK_SEGMENTS && !file->copy; i++) {
+        if (file->segments[i]) {
+            (void)munmap(file->segments[i], (size_t)pytheus__disk_segment_size((unsigned)i));
+        }
+    }
+    for (i = 0; i < file->num_metrics; i++) {
+        free(file->metrics[i]);
+    }
+    if (file->data_fd >= 0) {
+        (void)close(file->data_fd);
+    }
+    if (file->lock_fd >= 0) {
+        (void)close(file->lock_fd);
+    }
+    (void)pthread_mutex_destroy(&file->lock);
+    free((void *)file->metrics);
+    free(file->index.at);
+    free(file->apart.at);
+    free(file->copy);
+    free(file->living);
+    free(file);
+}
+
+/* NULL: no memory. */
+static pytheus__disk *pytheus__disk_new(const char *path) {
+    pytheus__disk *file = (pytheus__disk *)calloc(1, sizeof *file);
+    if (!file) {
+        (void)pytheus_fail(PYTHEUS_ERR_NOMEM, "%.100s: out of memory", path);
+        return NULL;
+    }
+    (void)snprintf(file->path, sizeof file->path, "%s", path);
+    (void)pthread_mutex_init(&file->lock, NULL);
+    file->lock_fd = file->data_fd = -1;
+    file->num_users = 1;
+    return file;
+}
+
+/* The file of this process whose lock file is in the directory, or NULL. */
+static pytheus__disk *pytheus__disk_known(int directory) {
+    pytheus__disk *file = pytheus__disk_list;
+    struct stat status;
+    if (fstatat(directory, "pytheus.lock", &status, AT_SYMLINK_NOFOLLOW)) {
+        return NULL;
+    }
+    while (file &&
+           (file->device != (uint64_t)status.st_dev || file->inode != (uint64_t)status.st_ino)) {
+        file = file->next;
+    }
+    return file;
+}
+
+/* Under the list's lock. */
+static pytheus_err pytheus__disk_use_in(pytheus__disk *fresh, int directory, bool keep,
+                                        pytheus__disk **file) {
+    pytheus_err err = pytheus__disk_check_directory(fresh, directory);
+    *file = err ? NULL : pytheus__disk_known(directory);
+    if (*file) {
+        (*file)->num_users++;
+    } else if (!err) {
+        err = pytheus__disk_open_files(fresh, directory, keep);
+        if (!err) {
+            fresh->next = pytheus__disk_list;
+            pytheus__disk_list = fresh;
+            *file = fresh;
+        }
+    }
+    return err;
+}
+
+/* The file in a directory, with one user more. */
+static pytheus_err pytheus__disk_use(const pytheus_file_desc *desc, pytheus__disk **file) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pytheus__disk *fresh = pytheus__disk_new(desc->directory);
+    pytheus_err err = PYTHEUS_ERR_NOMEM;
+    int directory;
+    if (!fresh) {
+        return err;
+    }
+    (void)pthread_once(&once, pytheus__disk_register_fork_handlers);
+    directory = open(desc->directory, PYTHEUS__DISK_DIRECTORY);
+    if (directory < 0) {
+        err = pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s", desc->directory, strerror(errno));
+    } else {
+        (void)pthread_mutex_lock(&pytheus__disk_list_lock);
+        err = pytheus__disk_use_in(fresh, directory, desc->keep, file);
+        (void)pthread_mutex_unlock(&pytheus__disk_list_lock);
+        (void)close(directory);
+    }
+    if (err || *file != fresh) {
+        pytheus__disk_free(fresh);
+    }
+    return err;
+}
+
+static void pytheus__disk_leave(pytheus__disk *file) {
+    pytheus__disk **at = &pytheus__disk_list;
+    (void)pthread_mutex_lock(&pytheus__disk_list_lock);
+    if (--file->num_users == 0) {
+        while (*at != file) {
+            at = &(*at)->next;
+        }
+        *at = file->next;
+        pytheus__disk_free(file);
+    }
+    (void)pthread_mutex_unlock(&pytheus__disk_list_lock);
+}
+
+/* ==== SERIES FOR THE LIBRARY ==== */
+
+/* A text that is put together, in two passes: of at NULL only the size is counted. */
+typedef struct pytheus__disk_writer {
+    char *at;
+    size_t size;
+} pytheus__disk_writer;
+
+static void pytheus__disk_write(pytheus__disk_writer *out, const void *bytes, size_t size) {
+    if (out->at && size) {
+        memcpy(out->at + out->size, bytes, size);
+    }
+    out->size += size;
+}
+
+static void pytheus__disk_write_string(pytheus__disk_writer *out, const char *string) {
+    string = string ? string : "";
+    pytheus__disk_write(out, string, strlen(string) + 1);
+}
+
+/* Returns how much of it tells it from others. */
+static size_t pytheus__disk_write_metric(pytheus__disk_writer *out,
+                                         const pytheus_series_desc *desc) {
+    pytheus__disk_shape shape;
+    size_t i, identity_size;
+    memset(&shape, 0, sizeof shape);
+    shape.expire_seconds = desc->expire_seconds;
+    shape.type = (uint32_t)desc->type;
+    shape.across = (uint32_t)desc->across;
+    shape.num_labels = (uint32_t)desc->num_labels;
+    shape.num_bounds = desc->type == PYTHEUS_HISTOGRAM ? (uint32_t)desc->num_bounds : 0;
+    shape.num_states = (uint32_t)desc->num_states;
+    for (i = 0; i < desc->num_labels; i++) {
+        shape.has_default |= desc->defaults[i] ? 1u << i : 0;
+    }
+    pytheus__disk_write(out, &shape, sizeof shape);
+    pytheus__disk_write(out, desc->bounds, shape.num_bounds * sizeof(double));
+    pytheus__disk_write_string(out, desc->metric);
+    for (i = 0; i < desc->num_labels; i++) {
+        pytheus__disk_write_string(out, desc->labels[i].name);
+    }
+    for (i = 0; i < desc->num_labels; i++) {
+        if (desc->defaults[i]) {
+            pytheus__disk_write_string(out, desc->defaults[i]);
+        }
+    }
+    for (i = 0; i < desc->num_states; i++) {
+        pytheus__disk_write_string(out, desc->states[i]);
+    }
+    identity_size = out->size;
+    pytheus__disk_write_string(out, desc->help);
+    pytheus__disk_write_string(out, desc->unit);
+    return identity_size;
+}
+
+static size_t pytheus__disk_write_series(pytheus__disk_writer *out, const pytheus_series_desc *desc,
+                                         uint32_t slot) {
+    size_t i;
+    if (desc->across != PYTHEUS_SHARED) {
+        pytheus__disk_write(out, &slot, sizeof slot);
+    }
+    for (i = 0; i < desc->num_labels; i++) {
+        pytheus__disk_write_string(out, desc->labels[i].value);
+    }
+    return out->size;
+}
+
+enum { PYTHEUS__DISK_LOCAL_TEXT = 1024 };
+
+/* What is looked for in the file, and made where the first reader of it allows. */
+typedef struct pytheus__disk_request {
+    pytheus__disk *file;
+    const pytheus_series_desc *desc;
+    pytheus__disk_metric *metric;
+    pytheus__disk_ref found; /* life 0: nothing */
+    bool is_full;            /* there are max_series */
+    bool may_add;
+    char local[PYTHEUS__DISK_LOCAL_TEXT];
+} pytheus__disk_request;
+
+/* The text in request->local, or allocated; NULL: no memory. */
+static char *pytheus__disk_render(pytheus__disk_request *request, bool is_metric,
+                                  pytheus__disk_wish *wish) {
+    pytheus__disk_writer out = {NULL, 0};
+    int pass;
+    for (pass = 0; pass < 2; pass++) {
+        out.size = 0;
+        wish->identity_size =
+            is_metric ? pytheus__disk_write_metric(&out, request->desc)
+                      : pytheus__disk_write_series(&out, request->desc, request->file->slot);
+        if (!out.at) {
+            out.at = out.size <= sizeof request->local ? request->local : (char *)malloc(out.size);
+        }
+        if (!out.at) {
+            (void)pytheus__disk_no_memory(request->file);
+            return NULL;
+        }
+    }
+    wish->text = out.at;
+    wish->size = out.size;
+    return out.at;
+}
+
+/* Finds the record that is wished for, or makes it. */
+static pytheus_err pytheus__disk_get(pytheus__disk_request *request,
+                                     const pytheus__disk_wish *wish) {
+    pytheus__disk *file = request->file;
+    pytheus_err err = file->copy ? PYTHEUS_OK : pytheus__disk_catch_up(file);
+    request->found = pytheus__disk_find(file, wish);
+    if (request->found.life || !request->may_add) {
+        return PYTHEUS_OK;
+    }
+    err = err ? err : pytheus__disk_lock(file);
+    if (err) {
+        return err;
+    }
+    request->found = pytheus__disk_find(file, wish);
+    if (!request->found.life) {
+        request->is_full = wish->is_counted &&
+                           pytheus__disk_words(request->metric->record)[PYTHEUS__DISK_NUM_SERIES] >=
+                               request->desc->max_series;
+        err = request->is_full ? PYTHEUS_OK : pytheus__disk_add(file, wish);
+        err = err || request->is_full ? err : pytheus__disk_catch_up(file);
+        request->found = pytheus__disk_find(file, wish);
+    }
+    pytheus__disk_unlock(file);
+    return err;
+}
+
+static pytheus_err pytheus__disk_get_metric(pytheus__disk_request *request) {
+    pytheus__disk_wish wish;
+    pytheus_err err;
+    char *text;
+    memset(&wish, 0, sizeof wish);
+    wish.num_words = PYTHEUS__DISK_METRIC_WORDS;
+    wish.words[PYTHEUS__DISK_MAX_SERIES] = request->desc->max_series;
+    text = pytheus__disk_render(request, true, &wish);
+    if (!text) {
+        return PYTHEUS_ERR_NOMEM;
+    }
+    err = pytheus__disk_get(request, &wish);
+    if (!err && request->found.life) {
+        request->metric = pytheus__disk_metric_at(request->file, request->found.line);
+    }
+    if (text != request->local) {
+        free(text);
+    }
+    return err;
+}
+
+static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
+    const uint64_t *metric_words = pytheus__disk_words(request->metric->record);
+    pytheus__disk_wish wish;
+    pytheus_err err;
+    char *text;
+    memset(&wish, 0, sizeof wish);
+    wish.metric = request->metric->line;
+    wish.is_counted = request->desc->max_series && request->desc->across == PYTHEUS_SHARED;
+    wish.num_words = pytheus__disk_record_words(&request->metric->desc);
+    wish.mask = PYTHEUS__DISK_GET(&metric_words[PYTHEUS__DISK_HAD_REMOVAL]);
+    if (pytheus__disk_is_gauge(request->desc->type)) {
+        wish.words[PYTHEUS__DISK_CHANGED] = pytheus__disk_bits(-pytheus__disk_now());
+        wish.words[PYTHEUS__DISK_PROCESS] =
+            request->desc->across != PYTHEUS_SHARED ? request->file->process : 0;
+    }
+    text = pytheus__disk_render(request, false, &wish);
+    if (!text) {
+        return PYTHEUS_ERR_NOMEM;
+    }
+    err = pytheus__disk_get(request, &wish);
+    if (text != request->local) {
+        free(text);
+    }
+    return err;
+}
+
+/* A slot's earlier process may have left its values. */
+static void pytheus__disk_take_over(const pytheus__disk *file, pytheus__disk_record *record) {
+    uint64_t *words = pytheus__disk_words(record);
+    if (file->copy || words[PYTHEUS__DISK_PROCESS] == file->process) {
+        return;
+    }
+    PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_VALUE], record->mask);
+    PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_CHANGED], pytheus__disk_bits(-pytheus__disk_now()));
+    PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_PROCESS], file->process);
+}
+
+static void pytheus__disk_point(pytheus__disk *file, const pytheus__disk_metric *metric,
+                                pytheus__disk_ref ref, pytheus_words *words) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, ref.line, UINT64_MAX);
+    if (!record) {
+        return;
+    }
+    words->at = pytheus__disk_words(record);
+    words->num_stripes = 1;
+    words->stripe_words = metric->desc.num_words;
+    words->mask = record->mask;
+    words->life = &record->life;
+    words->life_value = ref.life;
+    if (metric->is_apart) {
+        words->changed = &pytheus__disk_words(record)[PYTHEUS__DISK_CHANGED];
+    }
+    if (metric->desc.across != PYTHEUS_SHARED) {
+        pytheus__disk_take_over(file, record);
+    }
+}
+
+/* Words of this process, where there is no room in the file. err says why. */
+static pytheus_err pytheus__disk_keep_private(pytheus__disk *file, const pytheus_series_desc *desc,
+                                              pytheus_words *words, pytheus_err err) {
+    pytheus__disk_private *series = (pytheus__disk_private *)calloc(
+        1, sizeof *series + pytheus__disk_record_words(desc) * sizeof(uint64_t));
+    if (!series) {
+        return pytheus__disk_no_memory(file);
+    }
+    (void)__atomic_add_fetch(&file->unshared, 1, __ATOMIC_RELAXED);
+    words->at = (uint64_t *)(void *)(series + 1);
+    words->num_stripes = 1;
+    words->stripe_words = desc->num_words;
+    words->series = series;
+    return err;
+}
+
+static pytheus_err pytheus__disk_words_open(void *user, const pytheus_series_desc *desc,
+                                            pytheus_words *words) {
+    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
+    bool is_shared = desc->across == PYTHEUS_SHARED;
+    pytheus__disk_request request;
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    for (i = 0; desc->across == PYTHEUS_PER_PROCESS && i < desc->num_labels; i++) {
+        if (strcmp(desc->labels[i].name, "pid") == 0) {
+            return pytheus_fail(PYTHEUS_ERR_LABEL, "%.100s: the label \"pid\" is the backend's",
+                                desc->metric);
+        }
+    }
+    memset((void *)&request, 0, offsetof(pytheus__disk_request, local));
+    request.file = file;
+    request.desc = desc;
+    request.may_add = !file->copy;
+    (void)pthread_mutex_lock(&file->lock);
+    if (!is_shared && file->slot >= PYTHEUS__DISK_SLOTS && !file->copy) {
+        err = pytheus__disk_refused(file->path, "1,024 processes have it already");
+    }
+    err = err ? err : pytheus__disk_get_metric(&request);
+    err = err || !request.metric ? err : pytheus__disk_get_series(&request);
+    if (!err && request.found.life && request.metric) {
+        pytheus__disk_point(file, request.metric, request.found, words);
+    }
+    (void)pthread_mutex_unlock(&file->lock);
+    if (!err && !words->at && !request.is_full) {
+        err = pytheus__disk_refused(file->path, "a series is not in it");
+    }
+    return err && !file->copy ? pytheus__disk_keep_private(file, desc, words, err) : err;
+}
+
+static void pytheus__disk_words_close(void *user, const pytheus_words *words) {
+    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
+    if (words->series) {
+        (void)__atomic_sub_fetch(&file->unshared, 1, __ATOMIC_RELAXED);
+        free(words->series);
+    }
+}
+
+/* -- removal -- */
+
+/* Of gauges that each process has, those with the same labels go too. Under the writing lock. */
+static void pytheus__disk_remove_others(pytheus__disk *file, pytheus__disk_record *record) {
+    const size_t before = sizeof(uint32_t);
+    size_t i;
+    for (i = 0; i < file->apart.used; i++) {
+        const pytheus__disk_ref *ref = &file->apart.at[i];
+        pytheus__disk_record *other = pytheus__disk_record_at(file, ref->line, file->header->used);
+        if (other && other != record && other->life == ref->life &&
+            other->metric == record->metric && other->text_size == record->text_size &&
+            memcmp(pytheus__disk_text(other) + before, pytheus__disk_text(record) + before,
+                   record->text_size - before) == 0) {
+            pytheus__disk_end_life(file, other, ref->line);
+        }
+    }
+}
+
+static uint32_t pytheus__disk_line_of(const pytheus__disk *file, const void *record) {
+    const char *at = (const char *)record;
+    unsigned i;
+    for (i = 0; i < PYTHEUS__DISK_SEGMENTS; i++) {
+        const char *start = file->segments[i];
+        if (start && at >= start && at < start + pytheus__disk_segment_size(i)) {
+            return (uint32_t)((pytheus__disk_segment_start(i) + (uint64_t)(at - start)) /
+                              PYTHEUS__DISK_LINE);
+        }
+    }
+    return 0;
+}
+
+static pytheus_err pytheus__disk_words_remove(void *user, const pytheus_words *words) {
+    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
+    uint32_t line;
+    pytheus_err err;
+    if (words->series) {
+        return PYTHEUS_OK;
+    }
+    (void)pthread_mutex_lock(&file->lock);
+    err = pytheus__disk_lock(file);
+    line = pytheus__disk_line_of(file, words->life);
+    if (!err && line) {
+        pytheus__disk_record *record = pytheus__disk_record_at(file, line, file->header->used);
+        const pytheus__disk_metric *metric =
+            record ? pytheus__disk_metric_at(file, record->metric) : NULL;
+        if (metric && record->life == words->life_value) {
+            if (metric->desc.across != PYTHEUS_SHARED) {
+                pytheus__disk_remove_others(file, record);
+            }
+            pytheus__disk_end_life(file, record, line);
+        }
+        pytheus__disk_unlock(file);
+    }
+    (void)pthread_mutex_unlock(&file->lock);
+    return err;
+}
+
+/* -- what others have made -- */
+
+static pytheus_err pytheus__disk_collect(pytheus__disk *file, pytheus__disk_record *record,
+                                         pytheus__disk_ref ref, void *user) {
+    pytheus__disk_refs *refs = (pytheus__disk_refs *)user;
+    const pytheus__disk_metric *metric =
+        record->metric ? pytheus__disk_metric_at(file, record->metric) : NULL;
+    if (!metric || metric->is_apart) {
+        return PYTHEUS_OK;
+    }
+    if (refs->used == refs->size) {
+        size_t size = refs->size ? 2 * refs->size : 64;
+        pytheus__disk_ref *at = (pytheus__disk_ref *)realloc((void *)refs->at, size * sizeof *at);
+        if (!at) {
+            return pytheus__disk_no_memory(file);
+        }
+        refs->at = at;
+        refs->size = size;
+    }
+    refs->at[refs->used++] = ref;
+    return PYTHEUS_OK;
+}
+
+/* A copy of a series' text, to be read without the lock. */
+typedef struct pytheus__disk_told {
+    const pytheus__disk_metric *metric; /* NULL: it has gone meanwhile */
+    pytheus_words words;
+    char *text;
+    size_t size, room;
+} pytheus__disk_told;
+
+static pytheus_err pytheus__disk_copy_series(pytheus__disk *file, const pytheus__disk_ref *ref,
+                                             pytheus__disk_told *told) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
+    size_t size = record ? record->text_size : 0;
+    told->metric = NULL;
+    if (!record || size > (size_t)record->size * PYTHEUS__DISK_LINE) {
+        return PYTHEUS_OK;
+    }
+    if (size > told->room) {
+        char *text = (char *)realloc(told->text, size);
+        if (!text) {
+            return pytheus__disk_no_memory(file);
+        }
+        told->text = text;
+        told->room = size;
+    }
+    told->size = size;
+    if (size) {
+        memcpy(told->text, pytheus__disk_text(record), size);
+    }
+    told->metric = pytheus__disk_metric_at(file, record->metric);
+    if (told->metric) {
+        memset((void *)&told->words, 0, sizeof told->words);
+        pytheus__disk_point(file, told->metric, *ref, &told->words);
+    }
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    told->metric = PYTHEUS__DISK_GET(&record->life) == ref->life ? told->metric : NULL;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_tell(pytheus__disk *file, const pytheus__disk_ref *ref,
+                                      pytheus__disk_told *told, pytheus_discovery *out) {
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_series_desc desc;
+    pytheus_err err;
+    (void)pthread_mutex_lock(&file->lock);
+    err = pytheus__disk_copy_series(file, ref, told);
+    (void)pthread_mutex_unlock(&file->lock);
+    if (err || !told->metric ||
+        !pytheus__disk_read_values(told->metric, told->text, told->size, labels)) {
+        return err;
+    }
+    desc = told->metric->desc;
+    desc.labels = labels;
+    desc.max_series = (size_t)pytheus__disk_words(told->metric->record)[PYTHEUS__DISK_MAX_SERIES];
+    err = pytheus_discover(out, &desc, &told->words);
+    return err == PYTHEUS_ERR_NOMEM ? err : PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_discover(void *user, pytheus_discovery *out) {
+    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk *file = backend->file;
+    pytheus__disk_refs refs = {NULL, 0, 0};
+    pytheus__disk_told told;
+    uint64_t seen = PYTHEUS__DISK_GET(&backend->seen);
+    pytheus_err err;
+    size_t i;
+    if (PYTHEUS__DISK_GET(&file->header->births) == seen) {
+        return PYTHEUS_OK;
+    }
+    memset((void *)&told, 0, sizeof told);
+    (void)pthread_mutex_lock(&file->lock);
+    err = file->copy ? PYTHEUS_OK : pytheus__disk_catch_up(file);
+    err = err ? err : pytheus__disk_visit_new(file, &seen, pytheus__disk_collect, &refs);
+    (void)pthread_mutex_unlock(&file->lock);
+    for (i = 0; !err && i < refs.used; i++) {
+        err = pytheus__disk_tell(file, &refs.at[i], &told, out);
+    }
+    if (!err) {
+        PYTHEUS__DISK_PUT(&backend->seen, seen);
+    }
+    free(refs.at);
+    free(told.text);
+    /* A damaged file does not take away what is known. */
+    return err == PYTHEUS_ERR_NOMEM || file->copy ? err : PYTHEUS_OK;
+}
+
+/* ==== GAUGES THAT ARE PUT TOGETHER ==== */
+
+/* The value of one process. */
+typedef struct pytheus__disk_share {
+    const pytheus__disk_metric *metric;
+    const char *values; /* as in the file, without the slot */
+    size_t size;
+    double value, changed;
+    uint64_t pid;
+    uint32_t slot;
+} pytheus__disk_share;
+
+typedef struct pytheus__disk_shares {
+    pytheus__disk_share *at;
+    size_t used;
+    char *text; /* of all values */
+    double now;
+} pytheus__disk_shares;
+
+/* By metric and labels, then by process. */
+static int pytheus__disk_compare(const void *left, const void *right) {
+    const pytheus__disk_share *a = (const pytheus__disk_share *)left;
+    const pytheus__disk_share *b = (const pytheus__disk_share *)right;
+    size_t size = a->size < b->size ? a->size : b->size;
+    int order = (a->metric->line > b->metric->line) - (a->metric->line < b->metric->line);
+    order = order ? order : size ? memcmp(a->values, b->values, size) : 0;
+    order = order ? order : (a->size > b->size) - (a->size < b->size);
+    return order ? order : (a->slot > b->slot) - (a->slot < b->slot);
+}
+
+static bool pytheus__disk_has_expired(const pytheus__disk_share *share, double now) {
+    double age = now - (share->changed < 0 ? -share->changed : share->changed);
+    return share->metric->desc.expire_seconds > 0 && age > share->metric->desc.expire_seconds;
+}
+
+/* One record's share, if its process lives. text has room for all. */
+static bool pytheus__disk_read_share(pytheus__disk *file, const pytheus__disk_ref *ref,
+                                     pytheus__disk_census *census, char *text,
+                                     pytheus__disk_share *share) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
+    const uint64_t *words = record ? pytheus__disk_words(record) : NULL;
+    size_t before = 0;
+    if (!record || PYTHEUS__DISK_GET(&record->life) != ref->life) {
+        return false;
+    }
+    share->metric = pytheus__disk_metric_at(file, record->metric);
+    if (!share->metric) {
+        return false;
+    }
+    if (share->metric->desc.across != PYTHEUS_SHARED) {
+        before = sizeof(uint32_t);
+        share->slot = pytheus__disk_slot_of(record);
+        if (share->slot >= PYTHEUS__DISK_SLOTS ||
+            PYTHEUS__DISK_GET(&file->header->slots[share->slot].process) !=
+                PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_PROCESS]) ||
+            !pytheus__disk_slot_lives(file, census, share->slot)) {
+            return false;
+        }
+        share->pid = PYTHEUS__DISK_GET(&file->header->slots[share->slot].pid);
+    }
+    share->size = record->text_size - before;
+    share->values = text;
+    memcpy(text, pytheus__disk_text(record) + before, share->size);
+    share->value =
+        pytheus__disk_real(PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_VALUE]) ^ record->mask);
+    share->changed = pytheus__disk_real(PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]));
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return PYTHEUS__DISK_GET(&record->life) == ref->life;
+}
+
+/* Room for the texts of all. */
+static size_t pytheus__disk_apart_text(pytheus__disk *file) {
+    size_t i, size = 1;
+    for (i = 0; i < file->apart.used; i++) {
+        pytheus__disk_record *record =
+            pytheus__disk_record_at(file, file->apart.at[i].line, UINT64_MAX);
+        size += record ? (size_t)record->size * PYTHEUS__DISK_LINE : 0;
+    }
+    return size;
+}
+
+static pytheus_err pytheus__disk_read_shares(pytheus__disk *file, pytheus__disk_shares *shares) {
+    pytheus__disk_census *census = (pytheus__disk_census *)calloc(1, sizeof *census);
+    size_t i, used = 0;
+    shares->now = file->copy ? file->header->created : pytheus__disk_now();
+    shares->at = (pytheus__disk_share *)calloc(file->apart.used + 1, sizeof(pytheus__disk_share));
+    shares->text = (char *)malloc(pytheus__disk_apart_text(file));
+    if (!census || !shares->at || !shares->text) {
+        free(census);
+        return pytheus__disk_no_memory(file);
+    }
+    for (i = 0; i < file->apart.used; i++) {
+        pytheus__disk_share *share = &shares->at[shares->used];
+        if (pytheus__disk_read_share(file, &file->apart.at[i], census, shares->text + used,
+                                     share) &&
+            !pytheus__disk_has_expired(share, shares->now)) {
+            used += share->size;
+            shares->used++;
+        }
+    }
+    free(census);
+    qsort(shares->at, shares->used, sizeof *shares->at, pytheus__disk_compare);
+    return PYTHEUS_OK;
+}
+
+static bool pytheus__disk_same_series(const pytheus__disk_share *a, const pytheus__disk_share *b) {
+    return a->metric == b->metric && a->size == b->size &&
+           (!a->size || memcmp(a->values, b->values, a->size) == 0);
+}
+
+/* What the processes' values are together; 0 where nobody has set one. */
+static double pytheus__disk_together(const pytheus__disk_share *shares, size_t n) {
+    pytheus_across across = shares->metric->desc.across;
+    double result = 0, changed = 0;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const pytheus__disk_share *share = &shares[i];
+        bool is_first = changed <= 0;
+        if (across == PYTHEUS_SUM || across == PYTHEUS_SHARED) {
+            result += share->value;
+        } else if (share->changed > 0 &&
+                   (is_first || (across == PYTHEUS_MIN   ? share->value < result
+                                 : across == PYTHEUS_MAX ? share->value > result
+                                                         : share->changed > changed))) {
+            result = share->value;
+            changed = share->changed;
+        }
+    }
+    return result;
+}
+
+/* "123", or "123.4" with the slot's number where containers have the same. */
+static void pytheus__disk_pid_text(const pytheus__disk_share *shares, size_t n, size_t i,
+                                   char text[48]) {
+    bool is_alone = true;
+    size_t other;
+    for (other = 0; other < n; other++) {
+        is_alone &= other == i || shares[other].pid != shares[i].pid;
+    }
+    if (is_alone) {
+        (void)snprintf(text, 48, "%llu", (unsigned long long)shares[i].pid);
+    } else {
+        (void)snprintf(text, 48, "%llu.%u", (unsigned long long)shares[i].pid,
+                       (unsigned)shares[i].slot);
+    }
+}
+
+static void pytheus__disk_emit_sample(pytheus_emitter *out, const pytheus__disk_share *share,
+                                      const char *pid, double value) {
+    const char *pairs[2 * PYTHEUS_MAX_LABELS + 2];
+    const char *at = share->values;
+    pytheus_sample sample;
+    size_t i;
+    memset((void *)&sample, 0, sizeof sample);
+    for (i = 0; i < share->metric->desc.num_labels; i++) {
+        pairs[sample.num_strings++] = share->metric->labels[i].name;
+        pairs[sample.num_strings++] = at;
+        at += strlen(at) + 1;
+    }
+    if (pid) {
+        pairs[sample.num_strings++] = "pid";
+        pairs[sample.num_strings++] = pid;
+    }
+    sample.pairs = pairs;
+    sample.value = value;
+    (void)pytheus_emit_sample(out, &sample);
+}
+
+/* The series that begins with the first share; returns how many of them it has. */
+static size_t pytheus__disk_emit_series(pytheus_emitter *out, const pytheus__disk_share *shares,
+                                        size_t most) {
+    size_t i, n = 1;
+    while (n < most && pytheus__disk_same_series(shares, &shares[n])) {
+        n++;
+    }
+    if (shares->metric->desc.across != PYTHEUS_PER_PROCESS) {
+        pytheus__disk_emit_sample(out, shares, NULL, pytheus__disk_together(shares, n));
+        return n;
+    }
+    for (i = 0; i < n; i++) {
+        char pid[48];
+        pytheus__disk_pid_text(shares, n, i, pid);
+        pytheus__disk_emit_sample(out, &shares[i], pid, shares[i].value);
+    }
+    return n;
+}
+
+static void pytheus__disk_emit_family(pytheus_emitter *out, pytheus_type type, const char *name,
+                                      const char *help, const char *unit) {
+    pytheus_family family;
+    memset((void *)&family, 0, sizeof family);
+    family.type = type;
+    family.name = name;
+    family.help = help;
+    family.unit = *unit ? unit : NULL;
+    (void)pytheus_emit_family(out, &family);
+}
+
+static void pytheus__disk_emit_shares(pytheus_emitter *out, const pytheus__disk_shares *shares) {
+    size_t i = 0;
+    const pytheus__disk_metric *metric = NULL;
+    while (i < shares->used) {
+        const pytheus__disk_share *share = &shares->at[i];
+        if (share->metric != metric) {
+            metric = share->metric;
+            pytheus__disk_emit_family(out, metric->desc.type, metric->desc.metric,
+                                      metric->desc.help, metric->desc.unit);
+        }
+        i += pytheus__disk_emit_series(out, share, shares->used - i);
+    }
+}
+
+static void pytheus__disk_emit_own(pytheus_emitter *out, const char *name, const char *help,
+                                   double value) {
+    pytheus_sample sample;
+    memset((void *)&sample, 0, sizeof sample);
+    sample.value = value;
+    if (value > 0) {
+        pytheus__disk_emit_family(out, PYTHEUS_GAUGE, name, help, "");
+        (void)pytheus_emit_sample(out, &sample);
+    }
+}
+
+static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
+    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
+    pytheus__disk_shares shares = {NULL, 0, NULL, 0};
+    pytheus_err err = PYTHEUS_OK;
+    bool is_damaged;
+    (void)pthread_mutex_lock(&file->lock);
+    if (file->apart.used) {
+        err = pytheus__disk_read_shares(file, &shares);
+    }
+    is_damaged = file->is_damaged;
+    (void)pthread_mutex_unlock(&file->lock);
+    if (!err) {
+        pytheus__disk_emit_shares(out, &shares);
+        pytheus__disk_emit_own(out, "pytheus_file_unshared_series",
+                               "Series that did not fit in the file, and are this process' alone.",
+                               (double)PYTHEUS__DISK_GET(&file->unshared));
+        pytheus__disk_emit_own(out, "pytheus_file_damaged",
+                               "1 where the file is damaged: new series are not shared.",
+                               is_damaged);
+    }
+    free(shares.at);
+    free(shares.text);
+    return err;
+}
+
+/* ==== THE BACKEND ==== */
+
+static void pytheus__disk_destroy(void *user) {
+    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk_leave(backend->file);
+    free(backend);
+}
+
+static void pytheus__disk_fill_backend(pytheus__disk_backend *user, pytheus_backend *backend) {
+    memset((void *)backend, 0, sizeof *backend);
+    backend->name = "file";
+    backend->user = user;
+    backend->words_open = pytheus__disk_words_open;
+    backend->words_remove = pytheus__disk_words_remove;
+    backend->words_close = pytheus__disk_words_close;
+    backend->discover = pytheus__disk_discover;
+    backend->generate = pytheus__disk_generate;
+    backend->forked = pytheus__disk_forked;
+    backend->destroy = pytheus__disk_destroy;
+}
+
+PYTHEUS_API pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
+                                             pytheus_backend *backend) {
+    pytheus__disk_backend *user;
+    pytheus_err err;
+    if (!desc || !desc->directory || !*desc->directory) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "file: no directory (pytheus_file_directory)");
+    }
+    user = (pytheus__disk_backend *)calloc(1, sizeof *user);
+    if (!user) {
+        return pytheus_fail(PYTHEUS_ERR_NOMEM, "file: out of memory");
+    }
+    err = pytheus__disk_use(desc, &user->file);
+    if (err) {
+        free(user);
+        return err;
+    }
+    user->num_forks = user->file->num_forks;
+    user->seen = PYTHEUS__DISK_GET(&user->file->header->births) - PYTHEUS__DISK_BIRTHS;
+    pytheus__disk_fill_backend(user, backend);
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_create(const pytheus_config *config, pytheus_backend *out) {
+    pytheus_file_desc desc;
+    pytheus_err err;
+    memset((void *)&desc, 0, sizeof desc);
+    desc.directory = pytheus_config_string(config, "pytheus_file_directory", NULL);
+    desc.keep = pytheus_config_bool(config, "pytheus_file_keep", false);
+    err = pytheus_config_check(config);
+    return err ? err : pytheus_file_backend(&desc, out);
+}
+
+static const char *const pytheus__disk_class_names[] = {
+    "file", "pytheus.backends.MultipleProcessFileBackend", NULL};
+static const pytheus_backend_class pytheus__disk_class = {pytheus__disk_class_names,
+                                                          pytheus__disk_create};
+PYTHEUS_ANNOUNCE(pytheus__disk_class);
+
+/* ==== DUMPS ==== */
+
+static pytheus_err pytheus__disk_read_copy(pytheus__disk *file, uint64_t size) {
+    uint64_t done = 0;
+    file->copy = (char *)calloc(1, (size_t)size + 1);
+    if (!file->copy) {
+        return pytheus__disk_no_memory(file);
+    }
+    while (done < size) {
+        ssize_t n = pread(file->data_fd, file->copy + done, (size_t)(size - done), (off_t)done);
+        if (n < 0 && errno != EINTR) {
+            return pytheus__disk_io(file->path, "read");
+        }
+        if (n == 0) {
+            break;
+        }
+        done += n > 0 ? (uint64_t)n : 0;
+    }
+    file->size = done;
+    return PYTHEUS_OK;
+}
+
+/* Segments that are there as a whole. */
+static pytheus_err pytheus__disk_take_copy(pytheus__disk *file) {
+    const char *wrong;
+    unsigned i;
+    file->header = (pytheus__disk_header *)(void *)file->copy;
+    wrong = pytheus__disk_bad_header(file->header, file->size);
+    if (wrong) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: refused: %s", file->path, wrong);
+    }
+    for (i = 0; i < PYTHEUS__DISK_SEGMENTS; i++) {
+        if (pytheus__disk_segment_start(i) + pytheus__disk_segment_size(i) <= file->size) {
+            file->segments[i] = file->copy + pytheus__disk_segment_start(i);
+        }
+    }
+    return pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL);
+}
+
+/* Who lives, by the lock file beside it. Opening and closing a lock file that this process has open
+   would let go of its locks. */
+static pytheus_err pytheus__disk_find_living(pytheus__disk *file, int directory) {
+    const pytheus__disk *known = pytheus__disk_known(directory);
+    int fd = known ? known->lock_fd
+                   : openat(directory, "pytheus.lock",
+                            O_RDONLY | PYTHEUS__DISK_FLAGS | O_NONBLOCK | O_NOCTTY);
+    bool anybody = false, *living;
+    uint32_t slot;
+    if (fd < 0) {
+        return PYTHEUS_OK;
+    }
+    living = (bool *)calloc(PYTHEUS__DISK_SLOTS, sizeof *living);
+    for (slot = 0; living && slot < PYTHEUS__DISK_SLOTS; slot++) {
+        living[slot] = file->header->slots[slot].process &&
+                       ((known && slot == known->slot) ||
+                        pytheus__disk_lock_byte(fd, F_GETLK, F_WRLCK, 1 + (off_t)slot) > 0);
+        anybody |= living[slot];
+    }
+    if (!known) {
+        (void)close(fd);
+    }
+    if (!living) {
+        return pytheus__disk_no_memory(file);
+    }
+    if (anybody) {
+        file->living = living;
+    } else {
+        free(living);
+    }
+    return PYTHEUS_OK;
+}
+
+static int pytheus__disk_open_to_read(int directory, const char *name) {
+    int fd = openat(directory, name, O_RDONLY | PYTHEUS__DISK_FLAGS | O_NONBLOCK | O_NOCTTY);
+    struct stat status;
+    if (fd >= 0 && (fstat(fd, &status) || !S_ISREG(status.st_mode))) {
+        (void)close(fd);
+        errno = EINVAL;
+        fd = -1;
+    }
+    return fd;
+}
+
+/* Opens the directory that the path is or is in; *name becomes that of the file there. */
+static int pytheus__disk_open_parent(const char *path, const char **name) {
+    const char *slash = strrchr(path, '/');
+    size_t size = slash ? (size_t)(slash - path) + 1 : 1;
+    int directory = open(path, PYTHEUS__DISK_DIRECTORY);
+    char *parent;
+    *name = "pytheus.data";
+    if (directory >= 0) {
+        return directory;
+    }
+    parent = (char *)calloc(1, size + 1);
+    if (parent) {
+        memcpy(parent, slash ? path : ".", size);
+        *name = slash ? slash + 1 : path;
+        directory = open(parent, PYTHEUS__DISK_DIRECTORY);
+        free(parent);
+    }
+    return directory;
+}
+
+static pytheus_err pytheus__disk_load(pytheus__disk *file, int directory, const char *name) {
+    struct stat status;
+    pytheus_err err = PYTHEUS_OK;
+    file->data_fd = pytheus__disk_open_to_read(directory, name);
+    if (file->data_fd < 0 || fstat(file->data_fd, &status)) {
+        return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s", file->path,
+                            errno == ELOOP    ? "a symbolic link"
+                            : errno == EINVAL ? "not a regular file"
+                                              : strerror(errno));
+    }
+    err = pytheus__disk_read_copy(file, (uint64_t)status.st_size);
+    err = err ? err : pytheus__disk_take_copy(file);
+    if (!err) {
+        (void)pthread_mutex_lock(&pytheus__disk_list_lock);
+        err = pytheus__disk_find_living(file, directory);
+        (void)pthread_mutex_unlock(&pytheus__disk_list_lock);
+    }
+    return err;
+}
+
+/* A file that somebody was changing while it was read may look damaged once. */
+static pytheus_err pytheus__disk_load_calmly(const char *path, pytheus__disk **file) {
+    pytheus_err err = PYTHEUS_ERR_BACKEND;
+    const char *name;
+    int tries, directory = pytheus__disk_open_parent(path, &name);
+    if (directory < 0) {
+        return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s", path, strerror(errno));
+    }
+    for (tries = 0; tries < 3 && err == PYTHEUS_ERR_BACKEND; tries++) {
+        *file = pytheus__disk_new(path);
+        if (!*file) {
+            err = PYTHEUS_ERR_NOMEM;
+            break;
+        }
+        err = pytheus__disk_load(*file, directory, name);
+        if (err) {
+            pytheus__disk_free(*file);
+        }
+    }
+    (void)close(directory);
+    return err;
+}
+
+static void pytheus__disk_end_dump(void *user) {
+    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk_free(backend->file);
+}
+
+static void pytheus__disk_no_log(void *user, pytheus_err err, const char *metric,
+                                 const char *sentence) {
+    (void)user;
+    (void)err;
+    (void)metric;
+    (void)sentence;
+}
+
+PYTHEUS_API pytheus_err pytheus_file_dump(const char *path, pytheus_format format,
+                                          const pytheus_sink *sink) {
+    pytheus_registry_desc desc;
+    pytheus_registry *registry;
+    pytheus_backend backend;
+    pytheus__disk_backend user;
+    pytheus_err err;
+    memset((void *)&user, 0, sizeof user);
+    err = pytheus__disk_load_calmly(path ? path : "", &user.file);
+    if (err) {
+        return err;
+    }
+    user.seen = user.file->header->births - PYTHEUS__DISK_BIRTHS;
+    pytheus__disk_fill_backend(&user, &backend);
+    backend.forked = NULL;
+    backend.destroy = pytheus__disk_end_dump;
+    memset((void *)&desc, 0, sizeof desc);
+    desc.backend = &backend;
+    desc.logger.log = pytheus__disk_no_log;
+    registry = pytheus_registry_new(&desc);
+    if (!registry) {
+        pytheus__disk_free(user.file);
+        return PYTHEUS_ERR_NOMEM;
+    }
+    err = pytheus_write(registry, format, sink);
+    pytheus_registry_free(registry);
+    return err;
+}
+
+#endif /* PYTHEUS_DISABLE */
+#endif /* PYTHEUS_FILE_IMPLEMENTATION */
