@@ -664,7 +664,7 @@ typedef struct pytheus_backend {
        still fail, or come again */
     pytheus_err (*metric_open)(void *user, const pytheus_series_desc *desc) PYTHEUS__ZERO;
     /* optional, of both kinds, where processes share it: those that live, this one among them, by
-       their pids as this one sees them: writes up to room of them, and returns how many there are */
+       their pids as this one sees them: writes up to room of them, returns how many there are */
     size_t (*processes)(void *user, int64_t *pids, size_t room) PYTHEUS__ZERO;
     /* optional, of both kinds: pytheus_flush; in the child, after a fork; when nothing uses the
        backend any more */
@@ -1063,10 +1063,10 @@ PYTHEUS_API bool pytheus_config_bool(const pytheus_config *config, const char *k
 /* The logger of the registry that loads the backend, for what happens in threads of its own. It may
    be called until the backend's destroy. */
 PYTHEUS_API void pytheus_config_logger(const pytheus_config *config, pytheus_logger *logger);
-/* What a backend of words gave for a complete view, and that backend, which stays until the registry
-   is freed: for what a companion offers beyond the common operations. Another thread may remove the
-   series meanwhile, so of *words only memory that stays is to be used. No lock; never allocates.
-   TYPE: its values are elsewhere; NOTHING, UNOBSERVABLE, REMOVED. */
+/* What a backend of words gave for a complete view, and that backend, which stays until the
+   registry is freed: for what a companion offers beyond the common operations. Another thread may
+   remove the series meanwhile, so of *words only memory that stays is to be used. No lock; never
+   allocates. TYPE: its values are elsewhere; NOTHING, UNOBSERVABLE, REMOVED. */
 PYTHEUS_API pytheus_err pytheus_view_words(pytheus_view view, const pytheus_backend **backend,
                                            pytheus_words *words);
 /* CONFIG: one of the values had another type than was asked for, or there are keys that were not

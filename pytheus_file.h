@@ -32,29 +32,29 @@
 
    RESTARTS. As long as one process has the file, counters go on. The first one to come when there
    is none starts a new file: counters from 0, no stale gauges. With .keep (configuration:
-   "pytheus_file_keep": true) it goes on in the old one. Processes that die, in whatever instruction,
-   lose nothing that they had counted, and leave nothing behind that grows.
+   "pytheus_file_keep": true) it goes on in the old one. Processes that die, in whatever
+   instruction, lose nothing that they had counted, and leave nothing behind that grows.
 
    GAUGES. The desc's .across says what processes that have a gauge each are together: one value
-   that all change (PYTHEUS_SHARED), a series for each with the label "pid", or the sum, the smallest,
-   the largest, the most recently set. All but the first count living processes only; smallest,
-   largest and most recent only those that have set theirs. With .expire_seconds a value that nobody
-   has changed for so long is left out.
+   that all change (PYTHEUS_SHARED), a series for each with the label "pid", or the sum, the
+   smallest, the largest, the most recently set. All but the first count living processes only;
+   smallest, largest and most recent only those that have set theirs. With .expire_seconds a value
+   that nobody has changed for so long is left out.
 
-   AFTER A CRASH, or at any time, pytheus_file_dump writes the page from the file; examples/dump.c is
-   the tool around it. Where no process lives, it shows what the last ones left.
+   AFTER A CRASH, or at any time, pytheus_file_dump writes the page from the file; examples/dump.c
+   is the tool around it. Where no process lives, it shows what the last ones left.
 
-   Series and metrics that only others have made are on the page, too. Where programs define a metric
-   differently, say an old and a new version, each sees its own. max_series counts for all processes
-   together. Removing and clearing, likewise. Functions of gauges and exemplars belong to their
-   process.
+   Series and metrics that only others have made are on the page, too. Where programs define a
+   metric differently, say an old and a new version, each sees its own. max_series counts for all
+   processes together. Removing and clearing, likewise. Functions of gauges and exemplars belong to
+   their process.
 
    LIMITS. When the disk is full, new series live in their process alone: labels() tells the error,
    and pytheus_file_unshared_series counts them; what is there goes on. 1,024 processes at once; a
    series takes up to 64 KB. Linux, with GCC or Clang; one machine: file systems of a network are
-   refused. Containers may share the directory, as one user. A series takes 128 bytes of the file, or
-   more with long labels, of removed ones it is used again. A process that is stopped (SIGSTOP) while
-   it makes a series lets others that make one wait, but never those that count. */
+   refused. Containers may share the directory, as one user. A series takes 128 bytes of the file,
+   or more with long labels, of removed ones it is used again. A process that is stopped (SIGSTOP)
+   while it makes a series lets others that make one wait, but never those that count. */
 
 #ifndef PYTHEUS_FILE_H
 #define PYTHEUS_FILE_H
@@ -164,10 +164,10 @@ extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
    each other up to header.used; none crosses from one segment to the next. A record is a metric or
    a series: head, words, text. All that describes is checksummed; words are taken as they are.
 
-   One process at a time changes more than words, under the writing lock. A record is complete before
-   anybody sees it: a new one when header.used is raised, one that is used again when its life is no
-   longer 0. Whoever is killed in between leaves header.is_changing behind, and the next to have the
-   lock puts the lists right. */
+   One process at a time changes more than words, under the writing lock. A record is complete
+   before anybody sees it: a new one when header.used is raised, one that is used again when its
+   life is no longer 0. Whoever is killed in between leaves header.is_changing behind, and the next
+   to have the lock puts the lists right. */
 enum {
     PYTHEUS__DISK_VERSION = 1,
     PYTHEUS__DISK_BYTE_ORDER = 0x01020304,

@@ -395,8 +395,8 @@ static int pytheus__http_base64_digit(char c) {
     return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-/* A secret, made of up to three texts, and what somebody says it is, byte by byte: compared in a time
-   that depends on the latter alone. */
+/* A secret, made of up to three texts, and what somebody says it is, byte by byte: compared in a
+   time that depends on the latter alone. */
 typedef struct pytheus__http_secret {
     const char *parts[3];
     size_t sizes[3];

@@ -52,8 +52,9 @@
    pieces of its heap one by one: 200,000 of them take 35 ms, in which other threads' allocations
    wait. .no_heap does without.
 
-   Other POSIX systems (the BSDs, macOS): process_cpu_seconds_total, process_max_fds and, where there
-   is RLIMIT_AS, process_virtual_memory_max_bytes, of the writer alone; c_info. Not the others.
+   Other POSIX systems (the BSDs, macOS): process_cpu_seconds_total, process_max_fds and, where
+   there is RLIMIT_AS, process_virtual_memory_max_bytes, of the writer alone; c_info. Not the
+   others.
 
    Windows: c_info alone.
 

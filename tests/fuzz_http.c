@@ -1,5 +1,5 @@
-/* Random bytes as a request, one line for each part of it: whatever it is, it gets one whole answer,
-   with a status and a type. `make fuzz` runs it. */
+/* Random bytes as a request, one line for each part of it: whatever it is, it gets one whole
+   answer, with a status and a type. `make fuzz` runs it. */
 #define PYTHEUS_HTTP_NO_SERVER
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"

@@ -51,8 +51,8 @@ static inline bool client_send(int s, const char *text) {
     return send(s, text, size, MSG_NOSIGNAL) == (ssize_t)size;
 }
 
-/* All that comes until the other side closes (*err: 0), resets (ECONNRESET), or nothing has come for
-   so long (ETIMEDOUT). To be freed. */
+/* All that comes until the other side closes (*err: 0), resets (ECONNRESET), or nothing has come
+   for so long (ETIMEDOUT). To be freed. */
 static inline char *client_receive(int s, double seconds, size_t *size, int *err) {
     size_t room = 1 << 16, used = 0;
     char *text = (char *)malloc(room);

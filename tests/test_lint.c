@@ -457,8 +457,7 @@ TEST(random_names_get_the_lines_that_promtool_gives_them) {
         SKIP("promtool is not installed");
     for (int i = 0; i < NUM_REGISTRIES; i++) {
         int status;
-        pytheus_registry *r =
-            fixture_registry(i % 3 ? NULL : ANY(&state, "app", "my_gauge", "aB"));
+        pytheus_registry *r = fixture_registry(i % 3 ? NULL : ANY(&state, "app", "my_gauge", "aB"));
         for (int j = 0; j < NUM_METRICS; j++)
             define_any(r, &state, j);
         char *said = lint(r), *expected = ask_promtool(r, &status);

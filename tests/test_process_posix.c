@@ -1,4 +1,5 @@
-/* pytheus_process.h as it is where there is no /proc of Linux: what POSIX gives, and nothing else. */
+/* pytheus_process.h as it is where there is no /proc of Linux: what POSIX gives, and nothing else.
+   */
 #define _GNU_SOURCE
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
