@@ -610,6 +610,8 @@ struct generating_series {
     pytheus_type type;
     char *strings[2 * PYTHEUS_MAX_LABELS];
     size_t num_strings;
+    char *states[PYTHEUS_MAX_STATES];
+    size_t num_states;
     generating_value **values; /* of a histogram: the sum, then the buckets */
     size_t num_values;
     size_t num_open;
@@ -639,6 +641,8 @@ static inline generating_series *generating_series_new(const pytheus_cell_desc *
         series->strings[series->num_strings++] = backends_copy(desc->labels[i].name);
         series->strings[series->num_strings++] = backends_copy(desc->labels[i].value);
     }
+    for (size_t i = 0; i < desc->num_states; i++)
+        series->states[series->num_states++] = backends_copy(desc->states[i]);
     return series;
 }
 
@@ -649,6 +653,8 @@ static inline void generating_series_free(generating_series *series) {
     }
     for (size_t i = 0; i < series->num_strings; i++)
         free(series->strings[i]);
+    for (size_t i = 0; i < series->num_states; i++)
+        free(series->states[i]);
     free(series->values);
     free(series->metric);
     free(series->help);
@@ -766,6 +772,13 @@ static inline void generating_sample(pytheus_emitter *out, const generating_seri
 
 static inline void generating_emit(pytheus_emitter *out, const generating_series *series) {
     double count = 0;
+    if (series->type == PYTHEUS_STATESET) {
+        uint32_t states = (uint32_t)series->values[0]->value;
+        for (size_t i = 0; i < series->num_states; i++)
+            generating_sample(out, series, NULL, series->metric, series->states[i],
+                              states >> i & 1);
+        return;
+    }
     if (series->type < PYTHEUS_HISTOGRAM) {
         generating_sample(out, series, NULL, NULL, NULL,
                           series->type == PYTHEUS_INFO ? 1 : series->values[0]->value);

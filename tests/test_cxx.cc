@@ -3,6 +3,7 @@
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
 #include "check.h"
+#include "page.h"
 
 #include <cerrno>
 #include <new>
@@ -590,6 +591,34 @@ TEST(a_call_site_gives_the_view) {
     pytheus_view_remove(not_found(a).view);
     pytheus_counter_inc(not_found(a));
     CHECK_VALUE(not_found(a), 1);
+}
+
+TEST(infos_statesets_and_unknowns) {
+    fixture f;
+    pytheus_desc info = f.desc("build", "version"), states = f.desc("state"), plain = f.desc("u");
+    states.states[0] = "on";
+    states.states[1] = "off";
+    pytheus_info build = pytheus_info_new(info);
+    CHECK(pytheus_view_observable(pytheus_info_labels(build, "version", "1.2").view));
+    pytheus_stateset state = pytheus_stateset_new(states);
+    CHECK_ERR(pytheus_stateset_switch(state, "off"), PYTHEUS_OK);
+    CHECK_ERR(pytheus_stateset_set(state, "on", true), PYTHEUS_OK);
+    CHECK_ERR(pytheus_unknown_set(pytheus_unknown_new(plain), -1.5), PYTHEUS_OK);
+    CHECK_OM_PAGE(f.registry, "# TYPE build info\nbuild_info{version=\"1.2\"} 1\n"
+                              "# TYPE state stateset\nstate{state=\"on\"} 1\n"
+                              "state{state=\"off\"} 1\n# TYPE u unknown\nu -1.5\n");
+}
+
+TEST(exemplars) {
+    fixture f;
+    const std::string trace = "abc";
+    CHECK_ERR(pytheus_counter_add_exemplar(f.counter(), 2, "trace_id", trace.c_str()), PYTHEUS_OK);
+    CHECK_ERR(pytheus_histogram_observe_exemplar(f.histogram(), 20, "a", "b", "c", "d"),
+              PYTHEUS_OK);
+    char *text = om_page(f.registry);
+    CHECK(strstr(text, "x_total 2 # {trace_id=\"abc\"} 2 ") != nullptr);
+    CHECK(strstr(text, "h_bucket{le=\"+Inf\"} 1 # {a=\"b\",c=\"d\"} 20 ") != nullptr);
+    free(text);
 }
 
 TEST(call_sites_work_in_a_member_function) {

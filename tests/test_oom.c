@@ -422,13 +422,21 @@ static pytheus_err new_kind(world *w, pytheus_desc desc) {
         return made(w, pytheus_gauge_new(&desc).view);
     case 2:
         return made(w, pytheus_histogram_new(&desc).view);
-    default:
+    case 3:
         return made(w, pytheus_summary_new(&desc).view);
+    case 4:
+        return made(w, pytheus_info_new(&desc).view);
+    case 5:
+        desc.states[0] = "on";
+        desc.states[1] = "\xff mended";
+        return made(w, pytheus_stateset_new(&desc).view);
+    default:
+        return made(w, pytheus_unknown_new(&desc).view);
     }
 }
 
 static void torture_kinds(scenario s) {
-    for (s.step = 0; s.step < 4; s.step++)
+    for (s.step = 0; s.step < 7; s.step++)
         torture(s);
 }
 
@@ -640,8 +648,14 @@ static pytheus_err view_of_kind(world *w) {
         return made(w, pytheus_gauge_view((pytheus_gauge){w->other}, pairs, 6).view);
     case 2:
         return made(w, pytheus_histogram_view((pytheus_histogram){w->other}, pairs, 6).view);
-    default:
+    case 3:
         return made(w, pytheus_summary_view((pytheus_summary){w->other}, pairs, 6).view);
+    case 4:
+        return made(w, pytheus_info_view((pytheus_info){w->other}, pairs, 6).view);
+    case 5:
+        return made(w, pytheus_stateset_view((pytheus_stateset){w->other}, pairs, 6).view);
+    default:
+        return made(w, pytheus_unknown_view((pytheus_unknown){w->other}, pairs, 6).view);
     }
 }
 
@@ -1282,6 +1296,45 @@ static pytheus_err generate_page(world *w) {
 TEST(generate) {
     torture((scenario){.prepare = make_all_kinds, .act = generate_page, .check = check_written});
     torture((scenario){.prepare = make_page, .act = generate_page, .check = check_written});
+}
+
+/* With all that OpenMetrics alone has. */
+static void make_openmetrics(world *w) {
+    pytheus_desc desc = {.name = "states", .states = {"on", "off"}, .registry = w->registry};
+    pytheus_show_created(w->registry, true);
+    make_page(w);
+    pytheus_stateset states = pytheus_stateset_new(&desc);
+    CHECK_ERR(pytheus_stateset_switch(states, "off"), PYTHEUS_OK);
+    CHECK_ERR(pytheus_histogram_observe_exemplar(w->histogram, 1, "trace_id", "a"), PYTHEUS_OK);
+    CHECK_ERR(
+        pytheus_counter_add_exemplar(
+            pytheus_counter_labels(w->counter, "method", "GET", "path", "/"), 1, "trace_id", "b"),
+        PYTHEUS_OK);
+}
+
+static pytheus_err write_openmetrics(world *w) {
+    static const char *const names[] = {"hits_total", "histogram", "states", "x"};
+    pytheus_sink sink = {gather, w};
+    w->text_size = 0;
+    return w->step ? pytheus_write_named(w->registry, PYTHEUS_OPENMETRICS, names, 4, &sink)
+                   : pytheus_write(w->registry, PYTHEUS_OPENMETRICS, &sink);
+}
+
+static void check_openmetrics(world *w) {
+    char error[READER_ERROR_SIZE];
+    reader_doc doc;
+    check_that(reader_parse_as(READER_OPENMETRICS, w->text, w->text_size, &doc, error), __FILE__,
+               __LINE__, "%s", error);
+    reader_free(&doc);
+    CHECK(strstr(w->text, " # {trace_id=\"a\"} 1 "));
+}
+
+TEST(write_in_openmetrics) {
+    for (int named = 0; named < 2; named++)
+        torture((scenario){.prepare = make_openmetrics,
+                           .act = write_openmetrics,
+                           .check = check_openmetrics,
+                           .step = named});
 }
 
 static void read_file(world *w, FILE *file) {

@@ -5,6 +5,7 @@
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
 #include "check.h"
+#include "budget.h"
 #include "fixture.h"
 #include "page.h"
 
@@ -816,6 +817,38 @@ TEST_WITH(r, exemplars_of_many_series) {
     }
 }
 
+/* Without memory for the first exemplar the value counts all the same. Later ones need none. */
+TEST(exemplars_without_memory) {
+    static const double bounds[] = {1};
+    budget b = {0};
+    pytheus_registry *r = pytheus_registry_new(
+        &(pytheus_registry_desc){.allocator = {spend, &b}, .logger = {fixture_remember, NULL}});
+    pytheus_histogram h =
+        HISTOGRAM(r, .name = "h", .buckets = bounds, .num_buckets = 1, .required_labels = {"n"});
+    pytheus_histogram last = {0};
+    int num_failed = 0;
+    for (int i = 0; i < 200; i++) {
+        char n[16];
+        snprintf(n, sizeof n, "%d", i);
+        last = pytheus_histogram_labels(h, "n", n);
+        b.fails_at = b.num_calls + 1;
+        b.for_ever = true;
+        pytheus_err err = pytheus_histogram_observe_exemplar(last, 2, "a", "b");
+        num_failed += err == PYTHEUS_ERR_NOMEM;
+        CHECK(!err || err == PYTHEUS_ERR_NOMEM);
+        b.fails_at = 0;
+        CHECK_LABELLED(r, "h_count", 1, "n", n);
+        CHECK_ERR(pytheus_histogram_observe_exemplar(last, 2, "a", "c"), PYTHEUS_OK);
+    }
+    CHECK(num_failed > 0);
+    long num_calls = b.num_calls;
+    CHECK_ERR(pytheus_histogram_observe_exemplar(last, 2, "a", "d"), PYTHEUS_OK);
+    CHECK_INT(b.num_calls, num_calls);
+    CHECK_OM_LINE(r, "h_count{n=\"199\"} 3");
+    pytheus_registry_free(r);
+    CHECK_INT(b.live, 0);
+}
+
 TEST_WITH(r, errno_is_left_alone) {
     pytheus_counter c = COUNTER(r, .name = "c");
     pytheus_histogram h = HISTOGRAM(r, .name = "h");
@@ -1364,6 +1397,9 @@ TEST(what_a_backend_generates) {
     pytheus_histogram h = HISTOGRAM(r, .name = "h", .buckets = bounds, .num_buckets = 1);
     CHECK_ERR(pytheus_histogram_observe_exemplar(h, 3, "n", "1"), PYTHEUS_OK);
     CHECK_ERR(pytheus_summary_observe(SUMMARY(r, .name = "s"), -1), PYTHEUS_OK);
+    pytheus_stateset t = STATESET(r, .name = "t", .states = {"on", "off", "out"});
+    CHECK_ERR(pytheus_stateset_set(t, "on", true), PYTHEUS_OK);
+    CHECK_ERR(pytheus_stateset_set(t, "out", true), PYTHEUS_OK);
     CHECK_OM_PAGE(r, "# TYPE app_wait_seconds counter\n# UNIT app_wait_seconds seconds\n"
                      "# HELP app_wait_seconds W.\napp_wait_seconds_total{a=\"b\"} 2\n"
                      "# TYPE app_short counter\napp_short_total 0\n# TYPE app_g gauge\napp_g -0.5\n"
@@ -1371,6 +1407,8 @@ TEST(what_a_backend_generates) {
                      "# TYPE app_h histogram\napp_h_bucket{le=\"1.0\"} 0\n"
                      "app_h_bucket{le=\"+Inf\"} 1\napp_h_sum 3\napp_h_count 1\n"
                      "# TYPE app_s summary\napp_s_count 1\n"
+                     "# TYPE app_t stateset\napp_t{app_t=\"on\"} 1\napp_t{app_t=\"off\"} 0\n"
+                     "app_t{app_t=\"out\"} 1\n"
                      "# TYPE app_others counter\n# HELP app_others Made by another process.\n"
                      "app_others_total{worker=\"2\"} 7\n");
     CHECK_LINE(r, "app_s_sum -1");
