@@ -286,6 +286,7 @@
    have made since the last one: it is then on this page too, with a metric that this process has
    not defined. Here generate() is for what can't be read from one series' words, like a gauge that
    is the sum of all processes': families that it emits are written instead of their words.
+   Exemplars, and when series began, are of what is written from words or cells alone.
 
    A backend whose processes share no memory sends what has changed in its words, and generates the
    page from what all have sent. metric_open() tells it of metrics that have no series here yet;
@@ -1026,7 +1027,9 @@ PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view m
    pytheus_collector_clashes_total{collector="..."}. NAME, TYPE. */
 PYTHEUS_API pytheus_err pytheus_emit_family(pytheus_emitter *out, const pytheus_family *family);
 /* NAME (no family, or a suffix that its type has not), LABEL, VALUE (a count that is none),
-   DUPLICATE (the same labels again). That the samples of a histogram agree is up to the caller. */
+   DUPLICATE (the same labels again). That the samples of a histogram agree is up to the caller, and
+   that those with the same labels, but for "le", "quantile" or the state, follow one another, with
+   a timestamp all or none. */
 PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample);
 
 /* -- discovering: only inside discover(), by the thread that was called -- */
@@ -1039,6 +1042,13 @@ PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_
    errors leave only this series away. */
 PYTHEUS_API pytheus_err pytheus_discover(pytheus_discovery *out, const pytheus_series_desc *desc,
                                          const pytheus_words *words);
+
+/* What a backend of words gave for a complete view, and that backend, which stays until the
+   registry is freed: for what a companion offers beyond the common operations. Another thread may
+   remove the series meanwhile, so of *words only memory that stays is to be used. No lock; never
+   allocates. TYPE: its values are elsewhere; NOTHING, UNOBSERVABLE, REMOVED. */
+PYTHEUS_API pytheus_err pytheus_view_words(pytheus_view view, const pytheus_backend **backend,
+                                           pytheus_words *words);
 
 /* -- backends by name: any thread; may allocate -- */
 
@@ -1063,12 +1073,6 @@ PYTHEUS_API bool pytheus_config_bool(const pytheus_config *config, const char *k
 /* The logger of the registry that loads the backend, for what happens in threads of its own. It may
    be called until the backend's destroy. */
 PYTHEUS_API void pytheus_config_logger(const pytheus_config *config, pytheus_logger *logger);
-/* What a backend of words gave for a complete view, and that backend, which stays until the
-   registry is freed: for what a companion offers beyond the common operations. Another thread may
-   remove the series meanwhile, so of *words only memory that stays is to be used. No lock; never
-   allocates. TYPE: its values are elsewhere; NOTHING, UNOBSERVABLE, REMOVED. */
-PYTHEUS_API pytheus_err pytheus_view_words(pytheus_view view, const pytheus_backend **backend,
-                                           pytheus_words *words);
 /* CONFIG: one of the values had another type than was asked for, or there are keys that were not
    asked for. */
 PYTHEUS_API pytheus_err pytheus_config_check(const pytheus_config *config);

@@ -26,6 +26,7 @@ EXPECT_WHEN_COMPILING(histogram_begins_with_it, offsetof(pytheus_histogram, view
 EXPECT_WHEN_COMPILING(summary_begins_with_it, offsetof(pytheus_summary, view) == 0);
 EXPECT_WHEN_COMPILING(generation_follows, offsetof(pytheus_view, generation) == sizeof(void *));
 EXPECT_WHEN_COMPILING(max_labels, PYTHEUS_MAX_LABELS == 16);
+EXPECT_WHEN_COMPILING(max_states, PYTHEUS_MAX_STATES == 32);
 EXPECT_WHEN_COMPILING(max_series, PYTHEUS_MAX_SERIES > 0);
 EXPECT_WHEN_COMPILING(ok_is_zero, PYTHEUS_OK == 0);
 
@@ -343,6 +344,49 @@ static void use_text(pytheus_registry *registry, const char *path) {
                    LIVE ? "text/plain; version=0.0.4; charset=utf-8" : ""));
 }
 
+static void use_openmetrics(pytheus_registry *registry) {
+    const char *const trace[] = {"trace_id", "abc"}, *const wanted[] = {"traced_total"};
+    pytheus_sink sink = EMPTY;
+    pytheus_desc desc = plain(registry, "traced_total");
+    pytheus_show_created(registry, true);
+    pytheus_counter traced = pytheus_counter_new(&desc);
+    desc.name = "traced_seconds";
+    pytheus_histogram times = pytheus_histogram_new(&desc);
+    pytheus_show_created(registry, false);
+    EXPECT(pytheus_counter_add_exemplar(traced, 1, "trace_id", "abc") == PYTHEUS_OK);
+    EXPECT(pytheus_counter_add_with(traced, 1, trace, 2) == PYTHEUS_OK);
+    EXPECT(pytheus_histogram_observe_exemplar(times, 1, "trace_id", "abc") == PYTHEUS_OK);
+    EXPECT(pytheus_histogram_observe_with(times, 1, trace, 2) == PYTHEUS_OK);
+    EXPECT_VALUE(traced.view, 2);
+    EXPECT_VALUE(times.view, 2);
+    num_bytes_put = 0;
+    sink.put = counted_put;
+    sink.user = &num_bytes_put;
+    EXPECT(pytheus_write_named(registry, PYTHEUS_OPENMETRICS, wanted, 1, &sink) == PYTHEUS_OK);
+    EXPECT((num_bytes_put > 0) == LIVE);
+    EXPECT((pytheus_negotiate("application/openmetrics-text") == PYTHEUS_OPENMETRICS) == LIVE);
+}
+
+static void use_other_types(pytheus_registry *registry) {
+    const char *const blue[] = {"colour", "blue"};
+    pytheus_desc desc = plain(registry, "paint_info");
+    desc.required_labels[0] = "colour";
+    pytheus_info info = pytheus_info_new(&desc);
+    EXPECT_VALUE(pytheus_info_labels(info, "colour", "red").view, 1);
+    EXPECT_VALUE(pytheus_info_view(info, blue, 2).view, 1);
+    desc.name = "paint_unknown";
+    pytheus_unknown unknown = pytheus_unknown_new(&desc);
+    EXPECT(pytheus_unknown_set(pytheus_unknown_view(unknown, blue, 2), 3) == PYTHEUS_OK);
+    EXPECT_VALUE(pytheus_unknown_labels(unknown, "colour", "blue").view, 3);
+    desc.name = "paint_state";
+    desc.states[0] = "wet";
+    desc.states[1] = "dry";
+    pytheus_stateset states = pytheus_stateset_new(&desc);
+    EXPECT(pytheus_stateset_switch(pytheus_stateset_view(states, blue, 2), "wet") == PYTHEUS_OK);
+    EXPECT(pytheus_stateset_set(pytheus_stateset_labels(states, "colour", "blue"), "dry", true) ==
+           PYTHEUS_OK);
+}
+
 static void use_removal(pytheus_registry *registry) {
     pytheus_desc desc = plain(registry, "requests_total");
     EXPECT(pytheus_view_remove(counter.view) == PYTHEUS_OK);
@@ -393,7 +437,59 @@ static void use_collectors(pytheus_registry *registry) {
     pytheus_set_default(NULL);
 }
 
+/* One series that other processes have made, in these words. */
+static uint64_t shared_words[2];
+
+static pytheus_err discover_one(void *user, pytheus_discovery *out) {
+    pytheus_series_desc desc = EMPTY;
+    pytheus_words words = EMPTY;
+    desc.metric = "theirs_total";
+    desc.help = desc.unit = "";
+    desc.type = PYTHEUS_COUNTER;
+    desc.num_words = 2;
+    words.at = shared_words;
+    (void)user;
+    return pytheus_discover(out, &desc, &words);
+}
+
+static pytheus_err open_words(void *user, const pytheus_series_desc *desc, pytheus_words *words) {
+    (void)user, (void)desc;
+    words->at = shared_words;
+    return PYTHEUS_OK;
+}
+
+static size_t tell_processes(void *user, int64_t *pids, size_t room) {
+    (void)user;
+    pids[0] = (int64_t)room;
+    return 1;
+}
+
+static void use_words(void) {
+    pytheus_backend backend = EMPTY;
+    const pytheus_backend *found = NULL;
+    pytheus_registry_desc desc = EMPTY;
+    pytheus_words words = EMPTY;
+    int64_t pid = 0;
+    backend.name = "words";
+    backend.words_open = open_words;
+    backend.discover = discover_one;
+    backend.processes = tell_processes;
+    desc.backend = &backend;
+    pytheus_registry *registry = pytheus_registry_new(&desc);
+    pytheus_desc ours_desc = plain(registry, "ours_total");
+    pytheus_counter ours = pytheus_counter_new(&ours_desc);
+    EXPECT((pytheus_view_words(ours.view, &found, &words) == PYTHEUS_OK) == LIVE);
+    EXPECT((words.at == shared_words) == LIVE);
+    EXPECT(pytheus_registry_processes(registry, &pid, 1) == (LIVE ? 1 : 0));
+    char *page = pytheus_generate(registry, PYTHEUS_TEXT, NULL);
+    EXPECT((page && strstr(page, "theirs_total 0\n")) == LIVE);
+    pytheus_free(page);
+    pytheus_registry_free(registry);
+}
+
 static pytheus_err create_nothing(const pytheus_config *config, pytheus_backend *out) {
+    pytheus_logger logger = EMPTY;
+    pytheus_config_logger(config, &logger);
     EXPECT(!strcmp(pytheus_config_string(config, "name", "none"), "mine"));
     EXPECT(pytheus_config_number(config, "number", 7) == 7);
     EXPECT(pytheus_config_bool(config, "really", true));
@@ -451,8 +547,11 @@ static void use_everything(const char *program) {
     use_most_labels(registry);
     use_samples(registry);
     use_text(registry, path);
+    use_openmetrics(registry);
+    use_other_types(registry);
     use_collectors(registry);
     use_backends();
+    use_words();
     use_removal(registry);
     use_errors();
     use_version();
