@@ -167,7 +167,7 @@ test: ## build and run all tests; the last line is the sum
 	    $(MINGW) || true
 	@$(new_pages)
 	@tests/run $(test_runs) $(backend_runs) $(CXX_QUICK) $(ASAN_GCC) \
-	    $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run \
+	    $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run tests/http_shapes \
 	    "COMPILERS=quick tests/stb_ds_host/run" $(tsan_runs) $(judge_runs)
 
 check: export SECONDS_EACH := 14400
@@ -176,8 +176,8 @@ check: ## all tests in all builds, the long runs, all hosts, all planted bugs: t
 	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
 	@$(new_pages)
 	@tests/run $(test_runs) $(backend_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
-	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/stb_ds_host/run tests/planted/run \
-	    $(tsan_runs) $(judge_runs) "$(long_pages)" -- \
+	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/http_shapes \
+	    tests/stb_ds_host/run tests/planted/run $(tsan_runs) $(judge_runs) "$(long_pages)" -- \
 	    $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle)
 
 check-hosts: ## programs that use stb_ds.h themselves, in eight ways, with all compilers

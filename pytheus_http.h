@@ -631,7 +631,7 @@ static pytheus_err pytheus__http_read_names(pytheus__http_plan *plan, const char
 static void pytheus__http_plan_page(pytheus__http_plan *plan, const pytheus_http_request *request,
                                     const char *query) {
     double seconds = pytheus__http_read_seconds(request->scrape_timeout);
-    double most = plan->site->most_seconds > 0 ? plan->site->most_seconds : 30;
+    double given = plan->site->most_seconds, most = given > 0 ? (given < 1e9 ? given : 1e9) : 30;
     plan->deadline = pytheus__http_now() + (seconds > 0 && seconds < most ? seconds : most);
     plan->format = pytheus_negotiate(request->accept);
     pytheus__http_begin(plan, 200, "OK", pytheus_content_type(plan->format));
@@ -890,7 +890,7 @@ PYTHEUS_API pytheus_err pytheus_http_answer(pytheus_http_site *site,
 #include <sys/types.h>
 #include <unistd.h>
 
-#if !defined(SIG_BLOCK) || !defined(CLOCK_MONOTONIC)
+#if defined(__GLIBC__) && (!defined(_POSIX_C_SOURCE) || _POSIX_C_SOURCE < 200112L)
 #error "pytheus_http.h: define _POSIX_C_SOURCE 200809L before the first #include of this file"
 #endif
 
