@@ -281,7 +281,9 @@ TEST_WITH(registry, curl_sees_statuses) {
 /* ---- credentials, TLS ---- */
 
 TEST_WITH(registry, credentials_are_asked_for) {
-    if (!start((pytheus_http_desc){.site = {registry, NULL, "ann", "secret", "s3cret"}}))
+    if (!start((pytheus_http_desc){
+            .site = {
+                .registry = registry, .user = "ann", .password = "secret", .token = "s3cret"}}))
         return;
     client_answer answer = client_ask(port, CLIENT_GET("/metrics"));
     CHECK(strstr(answer.text, "WWW-Authenticate: Basic realm=\"metrics\""));
@@ -378,7 +380,7 @@ TEST(what_cannot_start_says_why) {
 }
 
 TEST(without_memory_it_does_not_start) {
-    pytheus_http_desc desc = {.site = {NULL, "/m", "u", "p", "t"}};
+    pytheus_http_desc desc = {.site = {.path = "/m", .user = "u", .password = "p", .token = "t"}};
     int n = 0;
     for (allocations_left = 0; !server && n < 20; allocations_left = ++n) {
         server = pytheus_http_start(&desc);
@@ -788,16 +790,18 @@ TEST_WITH(registry, signals_are_left_to_the_program) {
 
 /* The child lives until told; its copies of the sockets must not matter. */
 TEST_WITH(registry, a_forked_child_has_no_server) {
-    int ends[2], status;
+    int ends[2], ready[2], status;
     char byte = 0;
     START(registry, 0);
     int kept = client_connect_from(0, port);
     client_send(kept, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
     char bytes[1000];
     CHECK(recv(kept, bytes, sizeof bytes, 0) > 0);
-    CHECK(!pipe(ends));
+    CHECK(!pipe(ends) && !pipe(ready));
     pid_t child = fork();
     if (!child) {
+        close(ready[0]);
+        close(ready[1]);
         close(ends[1]);
         close(kept);
         pytheus_http_stop(server);
@@ -806,6 +810,9 @@ TEST_WITH(registry, a_forked_child_has_no_server) {
         _exit(0);
     }
     close(ends[0]);
+    close(ready[1]);
+    CHECK_INT(read(ready[0], &byte, 1), 0); /* the child runs */
+    close(ready[0]);
     for (int i = 0; i < 3; i++)
         check_status(client_ask(port, CLIENT_GET("/metrics")), 200);
     unsigned same = port;
