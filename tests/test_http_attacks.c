@@ -155,15 +155,19 @@ static bool may_open(int n) {
 /* From 127.0.1.0 on, `each` from an address; each sends this. Whom the server sends away stays in
    the crowd. */
 static void gather(const victim *v, int n, int each, const char *says) {
-    int little = 4096;
     while (crowd_size < n) {
         int s = client_connect_from(256 + (unsigned)(crowd_size / each), v->port);
-        setsockopt(s, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
         if (!CHECK(s >= 0))
             return;
         (void)client_send(s, says);
         crowd[crowd_size++] = s;
     }
+}
+
+/* Then little of a page fits between the server and those who do not read it. */
+static void take_little(int s) {
+    int little = 4096;
+    setsockopt(s, SOL_SOCKET, SO_RCVBUF, &little, sizeof little);
 }
 
 static void disperse(void) {
@@ -297,7 +301,9 @@ TEST(readers_that_do_not_read) {
     if (!begin(&v, 100000, (pytheus_http_desc){.idle_seconds = 2}))
         return;
     for (int n = 1; n <= 14; n++) { /* as many as an address may have, some of them to send away */
-        gather(&v, n, 14, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        gather(&v, n, 14, "");
+        take_little(crowd[n - 1]);
+        (void)client_send(crowd[n - 1], "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         client_sleep(0.02);
     }
     for (int i = 0; i < 5; i++)
