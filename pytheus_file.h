@@ -2024,6 +2024,8 @@ typedef struct pytheus__disk_share {
 typedef struct pytheus__disk_shares {
     pytheus__disk_share *at;
     size_t used;
+    pytheus__disk_metric **metrics;
+    size_t num_metrics;
     char *text; /* of all values */
     double now;
 } pytheus__disk_shares;
@@ -2095,8 +2097,9 @@ static pytheus_err pytheus__disk_read_shares(pytheus__disk *file, pytheus__disk_
     size_t i, used = 0;
     shares->now = file->copy ? file->header->created : pytheus__disk_now();
     shares->at = (pytheus__disk_share *)calloc(file->apart.used + 1, sizeof(pytheus__disk_share));
+    shares->metrics = (pytheus__disk_metric **)calloc(file->num_metrics + 1, sizeof(void *));
     shares->text = (char *)malloc(pytheus__disk_apart_text(file));
-    if (!census || !shares->at || !shares->text) {
+    if (!census || !shares->at || !shares->metrics || !shares->text) {
         free(census);
         return pytheus__disk_no_memory(file);
     }
@@ -2110,6 +2113,11 @@ static pytheus_err pytheus__disk_read_shares(pytheus__disk *file, pytheus__disk_
         }
     }
     free(census);
+    for (i = 0; i < file->num_metrics; i++) {
+        if (file->metrics[i]->is_apart) {
+            shares->metrics[shares->num_metrics++] = file->metrics[i];
+        }
+    }
     qsort(shares->at, shares->used, sizeof *shares->at, pytheus__disk_compare);
     return PYTHEUS_OK;
 }
@@ -2207,17 +2215,16 @@ static void pytheus__disk_emit_family(pytheus_emitter *out, pytheus_type type, c
     (void)pytheus_emit_family(out, &family);
 }
 
+/* Metrics of which nobody living has a value are emitted without one. */
 static void pytheus__disk_emit_shares(pytheus_emitter *out, const pytheus__disk_shares *shares) {
-    size_t i = 0;
-    const pytheus__disk_metric *metric = NULL;
-    while (i < shares->used) {
-        const pytheus__disk_share *share = &shares->at[i];
-        if (share->metric != metric) {
-            metric = share->metric;
-            pytheus__disk_emit_family(out, metric->desc.type, metric->desc.metric,
-                                      metric->desc.help, metric->desc.unit);
+    size_t i, place = 0;
+    for (i = 0; i < shares->num_metrics; i++) {
+        const pytheus__disk_metric *metric = shares->metrics[i];
+        pytheus__disk_emit_family(out, metric->desc.type, metric->desc.metric, metric->desc.help,
+                                  metric->desc.unit);
+        while (place < shares->used && shares->at[place].metric == metric) {
+            place += pytheus__disk_emit_series(out, &shares->at[place], shares->used - place);
         }
-        i += pytheus__disk_emit_series(out, share, shares->used - i);
     }
 }
 
@@ -2234,7 +2241,7 @@ static void pytheus__disk_emit_own(pytheus_emitter *out, const char *name, const
 
 static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
     pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
-    pytheus__disk_shares shares = {NULL, 0, NULL, 0};
+    pytheus__disk_shares shares = {NULL, 0, NULL, 0, NULL, 0};
     pytheus_err err = PYTHEUS_OK;
     bool is_damaged;
     (void)pthread_mutex_lock(&file->lock);
@@ -2253,6 +2260,7 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
                                is_damaged);
     }
     free(shares.at);
+    free((void *)shares.metrics);
     free(shares.text);
     return err;
 }
