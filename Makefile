@@ -218,15 +218,15 @@ fuzz: ## feed random bytes to what reads files, for a minute each (FUZZ_SECONDS=
 include bench/rules.mk
 
 bench: ## time every operation beside the bare one, some 3 minutes (COMPILER=clang)
-	@tests/install core report $(filter clang,$(COMPILER))
-	+@$(BUILD) $(BENCH)/bench
-	@COMPILER=$(COMPILER) bench/run $(BENCH)/bench
+	@tests/install core report http $(filter clang,$(COMPILER))
+	+@$(BUILD) $(BENCH)/bench $(BENCH)/served
+	@COMPILER=$(COMPILER) bench/run $(BENCH)/bench $(BENCH)/served
 
 bench-peers: export SECONDS_MOST := 1500
 bench-peers: ## the same beside the clients that Debian has, with plots: 15 to 25 minutes
-	@tests/install core report plots peer-cpp peer-go peer-rust peer-python
-	+@$(BUILD) $(BENCH)/bench $(PEERS)
-	@bench/run $(BENCH)/bench $(PEERS) bench/peers/client_python.py
+	@tests/install core report http plots peer-cpp peer-go peer-rust peer-python
+	+@$(BUILD) $(BENCH)/bench $(BENCH)/served $(PEERS)
+	@bench/run $(BENCH)/bench $(BENCH)/served $(PEERS) bench/peers/client_python.py
 
 contention: ## compare two ways to spread a series over threads, as bench/CONTENTION.md tells
 	@tests/install core

@@ -18,6 +18,10 @@ $(BENCH)/bench $(BENCH)/instructions:
 	@echo "  $@"
 	@$(COMPILER) -pthread $^ -o $@ -lm
 
+$(BENCH)/served: bench/served.c $(BENCH)/library.o pytheus_http.h $(BENCH_HEADERS) bench/rules.mk
+	@echo "  $@"
+	@$(COMPILER) -std=c99 $(STRICT) $(BENCH_FLAGS) $< $(BENCH)/library.o -o $@ -lmicrohttpd -lz -lm
+
 build/bench/peers/prometheus_cpp: PEER_LIBRARIES := -lprometheus-cpp-core -lz
 build/bench/peers/%: bench/peers/%.cc bench/harness.h bench/rules.mk
 	@echo "  $@"
