@@ -678,6 +678,16 @@ static bool pytheus__disk_index_rebuild(pytheus__disk *file) {
     return true;
 }
 
+/* Room for what a file of this size may have: growing would look at everything again. */
+static bool pytheus__disk_index_reserve(pytheus__disk *file, uint64_t bytes) {
+    uint64_t most = bytes / (2 * PYTHEUS__DISK_LINE) + 128;
+    size_t size = 256;
+    while (size < 2 * most) {
+        size *= 2;
+    }
+    return pytheus__disk_refs_grow(&file->index, size);
+}
+
 /* Series that are put together are also listed on their own. */
 static bool pytheus__disk_apart_put(pytheus__disk *file, pytheus__disk_ref ref) {
     pytheus__disk_refs *apart = &file->apart;
@@ -803,6 +813,10 @@ static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk
     return PYTHEUS_OK;
 }
 
+static pytheus_err pytheus__disk_collect(pytheus__disk *file, pytheus__disk_record *record,
+                                         pytheus__disk_ref ref, void *user);
+
+/* What is collected was checked when it was indexed. */
 static pytheus_err pytheus__disk_visit_line(pytheus__disk *file, uint32_t line, uint64_t end,
                                             pytheus__disk_visit visit, void *user, uint32_t *next) {
     pytheus__disk_record *record = pytheus__disk_record_at(file, line, end);
@@ -812,7 +826,12 @@ static pytheus_err pytheus__disk_visit_line(pytheus__disk *file, uint32_t line, 
         return PYTHEUS_ERR_BACKEND;
     }
     *next = line + record->size;
-    state = pytheus__disk_state_of(record, line, &ref.life);
+    if (visit == pytheus__disk_collect) {
+        ref.life = PYTHEUS__DISK_GET(&record->life);
+        state = ref.life ? PYTHEUS__DISK_ALIVE : PYTHEUS__DISK_DEAD;
+    } else {
+        state = pytheus__disk_state_of(record, line, &ref.life);
+    }
     if (state == PYTHEUS__DISK_BAD) {
         return pytheus__disk_damaged(file, "a record");
     }
@@ -914,18 +933,32 @@ static pytheus__disk_ref pytheus__disk_find(pytheus__disk *file, const pytheus__
 
 /* Classic record locks: they die with their holder even if a child of its lives. Byte 0 is the
    writing lock, 1 + i that of slot i. */
-static int pytheus__disk_lock_byte(int fd, int command, short type, off_t at) {
-    struct flock lock;
+static int pytheus__disk_lock_call(int fd, int command, struct flock *lock, short type,
+                                   uint32_t at) {
     int result;
-    memset(&lock, 0, sizeof lock);
-    lock.l_type = type;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = at;
-    lock.l_len = 1;
+    memset(lock, 0, sizeof *lock);
+    lock->l_type = type;
+    lock->l_whence = SEEK_SET;
+    lock->l_start = (off_t)at;
+    lock->l_len = 1;
     do {
-        result = fcntl(fd, command, &lock);
+        result = fcntl(fd, command, lock);
     } while (result && errno == EINTR);
-    return command == F_GETLK && !result ? lock.l_type != F_UNLCK : result;
+    return result;
+}
+
+static int pytheus__disk_lock_byte(int fd, int command, short type, uint32_t at) {
+    struct flock lock;
+    return pytheus__disk_lock_call(fd, command, &lock, type, at);
+}
+
+/* Whether another process has the slot, and its pid: 0 where this one can't see it. */
+static bool pytheus__disk_is_held(int fd, uint32_t slot, int64_t *pid) {
+    struct flock lock;
+    bool is_held =
+        !pytheus__disk_lock_call(fd, F_GETLK, &lock, F_WRLCK, 1 + slot) && lock.l_type != F_UNLCK;
+    *pid = is_held && lock.l_pid > 0 ? (int64_t)lock.l_pid : 0;
+    return is_held;
 }
 
 static unsigned pytheus__disk_size_class(uint32_t lines) {
@@ -1154,7 +1187,7 @@ static void pytheus__disk_identify(pytheus__disk *file) {
     uint32_t slot = 0;
     file->process = __atomic_add_fetch(&header->last_process, 1, __ATOMIC_RELAXED);
     while (slot < PYTHEUS__DISK_SLOTS &&
-           pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_WRLCK, 1 + (off_t)slot)) {
+           pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_WRLCK, 1 + slot)) {
         slot++;
     }
     file->slot = slot;
@@ -1176,8 +1209,8 @@ static bool pytheus__disk_slot_lives(const pytheus__disk *file, pytheus__disk_ce
         return !file->living || file->living[slot];
     }
     if (!census->lives[slot]) {
-        bool lives = slot == file->slot ||
-                     pytheus__disk_lock_byte(file->lock_fd, F_GETLK, F_WRLCK, 1 + (off_t)slot) > 0;
+        int64_t pid;
+        bool lives = slot == file->slot || pytheus__disk_is_held(file->lock_fd, slot, &pid);
         census->lives[slot] = lives ? 1 : -1;
     }
     return census->lives[slot] > 0;
@@ -1409,6 +1442,9 @@ static pytheus_err pytheus__disk_join(pytheus__disk *file) {
                                   file->path, wrong);
     }
     file->seen = file->header->births - PYTHEUS__DISK_BIRTHS;
+    if (!pytheus__disk_index_reserve(file, (uint64_t)status.st_size)) {
+        return pytheus__disk_no_memory(file);
+    }
     err = pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL);
     file->seen = err ? file->seen : file->header->births;
     return !err && file->header->is_changing ? pytheus__disk_repair(file) : err;
@@ -2272,6 +2308,25 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
 
 /* ==== THE BACKEND ==== */
 
+static size_t pytheus__disk_processes(void *user, int64_t *pids, size_t room) {
+    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
+    uint32_t slot;
+    size_t n = 0;
+    (void)pthread_mutex_lock(&file->lock);
+    for (slot = 0; slot < PYTHEUS__DISK_SLOTS; slot++) {
+        int64_t pid = slot == file->slot ? (int64_t)getpid() : 0;
+        if (pid || (PYTHEUS__DISK_GET(&file->header->slots[slot].process) &&
+                    pytheus__disk_is_held(file->lock_fd, slot, &pid) && pid)) {
+            if (n < room) {
+                pids[n] = pid;
+            }
+            n++;
+        }
+    }
+    (void)pthread_mutex_unlock(&file->lock);
+    return n;
+}
+
 static void pytheus__disk_destroy(void *user) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
     pytheus__disk_leave(backend->file);
@@ -2287,6 +2342,7 @@ static void pytheus__disk_fill_backend(pytheus__disk_backend *user, pytheus_back
     backend->words_close = pytheus__disk_words_close;
     backend->discover = pytheus__disk_discover;
     backend->generate = pytheus__disk_generate;
+    backend->processes = pytheus__disk_processes;
     backend->forked = pytheus__disk_forked;
     backend->destroy = pytheus__disk_destroy;
 }
@@ -2377,14 +2433,14 @@ static pytheus_err pytheus__disk_find_living(pytheus__disk *file, int directory)
                             O_RDONLY | PYTHEUS__DISK_FLAGS | O_NONBLOCK | O_NOCTTY);
     bool anybody = false, *living;
     uint32_t slot;
+    int64_t pid;
     if (fd < 0) {
         return PYTHEUS_OK;
     }
     living = (bool *)calloc(PYTHEUS__DISK_SLOTS, sizeof *living);
     for (slot = 0; living && slot < PYTHEUS__DISK_SLOTS; slot++) {
         living[slot] = file->header->slots[slot].process &&
-                       ((known && slot == known->slot) ||
-                        pytheus__disk_lock_byte(fd, F_GETLK, F_WRLCK, 1 + (off_t)slot) > 0);
+                       ((known && slot == known->slot) || pytheus__disk_is_held(fd, slot, &pid));
         anybody |= living[slot];
     }
     if (!known) {
@@ -2503,6 +2559,7 @@ PYTHEUS_API pytheus_err pytheus_file_dump(const char *path, pytheus_format forma
     user.seen = user.file->header->births - PYTHEUS__DISK_BIRTHS;
     pytheus__disk_fill_backend(&user, &backend);
     backend.forked = NULL;
+    backend.processes = NULL;
     backend.destroy = pytheus__disk_end_dump;
     memset((void *)&desc, 0, sizeof desc);
     desc.backend = &backend;

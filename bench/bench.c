@@ -105,5 +105,6 @@ int main(void) {
     bench_labels();
     bench_text();
     bench_beside();
+    bench_processes();
     return 0;
 }

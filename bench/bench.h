@@ -14,6 +14,7 @@ void bench_operations(void);
 void bench_labels(void);
 void bench_text(void);
 void bench_beside(void);
+void bench_processes(void);
 
 /* What library.c does with its inside. */
 char *bench_number(char *out, double v);

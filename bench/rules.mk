@@ -2,8 +2,8 @@
 
 COMPILER := gcc
 BENCH := build/bench/$(COMPILER)
-BENCH_PARTS := library bench operations labels text growth beside
-BENCH_HEADERS := pytheus.h tests/reader.h $(wildcard bench/*.h)
+BENCH_PARTS := library bench operations labels text growth beside processes
+BENCH_HEADERS := pytheus.h pytheus_file.h tests/reader.h $(wildcard bench/*.h)
 BENCH_FLAGS := -D_GNU_SOURCE -g -O2 -pthread -I. -Itests -idirafter build/include
 PEERS := $(addprefix build/bench/peers/,prometheus_cpp client_golang rust/release/rust-prometheus \
     numbers)

@@ -433,6 +433,20 @@ TEST_SERVICE(s, a_function_is_its_process_s) {
     pytheus_registry_free(r);
 }
 
+TEST_SERVICE(s, the_processes_that_share_it_are_known) {
+    setting five = {PYTHEUS_SUM, 5};
+    int64_t pids[3] = {0};
+    service_member member = service_begin_member(s, set_gauge, &five);
+    pytheus_registry *r = service_join(s);
+    CHECK_INT(pytheus_registry_processes(r, pids, 3), 2);
+    CHECK_INT(pids[0], member.process);
+    CHECK_INT(pids[1], getpid());
+    service_kill_member(member);
+    CHECK_INT(pytheus_registry_processes(r, pids, 1), 1);
+    CHECK_INT(pids[0], getpid());
+    pytheus_registry_free(r);
+}
+
 /* -- generations -- */
 
 static bool count_once(const service *s, void *argument) {
