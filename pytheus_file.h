@@ -2013,7 +2013,8 @@ static pytheus_err pytheus__disk_tell(pytheus__disk *file, const pytheus__disk_r
     err = pytheus__disk_copy_series(file, ref, told);
     (void)pthread_mutex_unlock(&file->lock);
     if (err || !told->metric ||
-        !pytheus__disk_read_values(told->metric, told->text, told->size, labels)) {
+        !pytheus__disk_read_values(told->metric, told->size ? told->text : "", told->size,
+                                   labels)) {
         return err;
     }
     desc = told->metric->desc;
