@@ -26,7 +26,7 @@ C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
 THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server \
-    test_openmetrics test_process
+    test_openmetrics test_process test_file
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
@@ -114,9 +114,9 @@ backend_runs := $(foreach b,$(BACKENDS),$(call on_backend,$b,$(ON_BACKENDS:%=bui
     $(foreach b,$(WITH_EXEMPLARS),$(call on_backend,$b,build/gcc/test_openmetrics)) \
     $(foreach b,atomic words words3 generating file, \
         $(call on_backend,$b,$(ON_FRUGAL_BACKENDS:%=build/gcc/%))) \
-    $(foreach b,minimal atomic words,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
+    $(foreach b,minimal atomic words file,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
 tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH)) \
-    $(foreach b,atomic words3,"FIXTURE_BACKEND=$b $(IN_ORDER) build/tsan-gcc/test_threads")
+    $(foreach b,atomic words3 file,"FIXTURE_BACKEND=$b $(IN_ORDER) build/tsan-gcc/test_threads")
 judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
     "tests/prometheus_roundtrip.py build/pages"
 # 10,000 pages in OpenMetrics.
@@ -128,7 +128,8 @@ ifeq ($(shell uname -m),x86_64)
     FOREIGN := m32 arm64 mingw
     ARM64_CPP := arm64-cpp
     M32 := $(FOREIGN_TESTS:%=build/m32/%)
-    ARM64 := $(FOREIGN_TESTS:%=build/arm64/%)
+    # qemu neither stops a process after each instruction nor makes namespaces.
+    ARM64 := $(patsubst %,build/arm64/%,$(filter-out test_file%,$(FOREIGN_TESTS)))
     ARM64_QUICK := $(ARM64_CHOICE:%=build/arm64/%)
     MINGW := $(FOREIGN_TESTS:%=build/mingw/%.exe)
     foreign_runs = $(M32) $(call each,qemu-aarch64 ,$1) "tests/built $(MINGW)"

@@ -7,11 +7,12 @@
 #include "pytheus.h"
 #define PYTHEUS_FILE_IMPLEMENTATION
 #include "pytheus_file.h"
+#define PYTHEUS_PROCESS_IMPLEMENTATION
+#include "pytheus_process.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -19,7 +20,7 @@ enum { WORKERS = 4 };
 
 static pytheus_counter requests, restarts;
 static pytheus_histogram duration;
-static pytheus_gauge active, cpu_seconds;
+static pytheus_gauge active, last_request;
 static volatile sig_atomic_t stopping;
 
 /* In the master: the workers inherit the handles, and count with them in the same file. */
@@ -42,18 +43,12 @@ static void define_metrics(void) {
         .help = "Requests being answered, in all workers.",
         .across = PYTHEUS_SUM,
     });
-    cpu_seconds = pytheus_gauge_new(&(pytheus_desc){
-        .name = "worker_cpu_seconds",
-        .help = "Processor time of each process.",
+    last_request = pytheus_gauge_new(&(pytheus_desc){
+        .name = "worker_last_request_timestamp_seconds",
+        .help = "When each worker last answered.",
         .across = PYTHEUS_PER_PROCESS,
     });
-}
-
-static double processor_seconds(void) {
-    struct rusage usage;
-    (void)getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
+    (void)pytheus_process_register(NULL); /* process_cpu_seconds_total{pid="..."} and others */
 }
 
 static void send_all(int client, const char *bytes, size_t size) {
@@ -93,7 +88,6 @@ static void serve(int client) {
         return;
     }
     request[n] = '\0';
-    pytheus_gauge_set(cpu_seconds, processor_seconds());
     if (strncmp(request, "GET /metrics ", 13) == 0) {
         answer_with_page(client);
         return;
@@ -103,12 +97,12 @@ static void serve(int client) {
             /* Counted before the answer: who has seen the answer will find it on the page. */
             pytheus_counter_inc(pytheus_counter_labels(requests, "path", "/"));
             answer(client, "text/plain", "hello\n", 6);
+            pytheus_gauge_set_to_current_time(last_request);
         }
     }
 }
 
 static void work(int listener) {
-    pytheus_gauge_set(cpu_seconds, processor_seconds());
     while (!stopping) {
         int client = accept(listener, NULL, NULL);
         if (client >= 0) {
