@@ -179,6 +179,7 @@ check: ## all tests in all builds, the long runs, all hosts, all planted bugs: t
 	@tests/run $(test_runs) $(backend_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
 	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/http_shapes \
 	    tests/stb_ds_host/run tests/planted/run $(tsan_runs) $(judge_runs) "$(long_pages)" -- \
+	    "tests/prefork_under_load.py build/gcc/prefork" -- \
 	    $(call each,LONG=1 ,$(call of_kind,gcc) build/gcc/number_oracle)
 
 check-hosts: ## programs that use stb_ds.h themselves, in eight ways, with all compilers

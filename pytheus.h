@@ -244,7 +244,8 @@
    Class and configuration are found apart: the argument, then the environment, then "single" and
    {}. pytheus_load_backend(NULL, NULL) therefore loads what the environment says, and so does the
    first use of the default registry. A metric stays in the backend that its registry had when it
-   was made. Without a companion header there is one class, "single".
+   was made. Without a companion header there is one class, "single"; pytheus_file.h brings "file",
+   with which all processes of a service count together and show one page.
 
    To write one, fill in a pytheus_backend. Its cells each keep one number, and four functions are
    enough (examples/custom_backend.c):
