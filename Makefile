@@ -26,7 +26,7 @@ C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
 THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server \
-    test_openmetrics test_process test_file
+    test_openmetrics test_process test_file test_redis_shared
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
@@ -37,9 +37,13 @@ ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_
 WITH_EXEMPLARS := $(filter-out generating,$(BACKENDS))
 # Those that know when a series has gone.
 ON_FRUGAL_BACKENDS := test_churn
+ON_REDIS := $(ON_BACKENDS) $(ON_FRUGAL_BACKENDS)
+ON_REDIS_THROUGH := test_views test_timers test_definitions
 # What needs libmicrohttpd and zlib, which are there for this machine alone; what can do without zlib.
 SERVERS := test_http_server test_http_attacks http quickstart
 PACKERS := test_http fuzz_http
+# What needs hiredis, likewise.
+ON_HIREDIS := $(filter test_redis%,$(TESTS)) redis redis_backend
 EXAMPLES := $(call names,examples/*.c examples/*.cc)
 HEADERS := $(wildcard *.h tests/*.h)
 
@@ -62,12 +66,15 @@ define compile
 	    -lm $(libraries) $(if $(filter %/number_oracle,$@),-std=c++17)
 endef
 libraries = $(if $(filter $(SERVERS),$(notdir $@)),-lmicrohttpd -lz) \
-    $(if $(filter $(PACKERS),$(notdir $@)),$(if $(findstring NO_GZIP,$2),,-lz))
+    $(if $(filter $(PACKERS),$(notdir $@)),$(if $(findstring NO_GZIP,$2),,-lz)) \
+    $(if $(filter $(ON_HIREDIS),$(notdir $@))$(findstring FIXTURE_REDIS,$2),-lhiredis)
 cxx = $(patsubst %gcc,%g++,$(patsubst %clang,%clang++,$1))
 
 $(eval $(call kind,examples,gcc,-O2 -Wno-error))
 $(eval $(call kind,gcc,gcc,-O2))
 $(eval $(call kind,clang,clang,-O2))
+# Tests that take their registry from tests/backends.h can have Redis behind it.
+$(eval $(call kind,redis-gcc,gcc,-O2 -DFIXTURE_REDIS))
 $(eval $(call kind,asan-gcc,gcc,$(ASAN)))
 $(eval $(call kind,asan-clang,clang,$(ASAN)))
 $(eval $(call kind,tsan-gcc,gcc,$(TSAN)))
@@ -91,7 +98,7 @@ build/include:
 
 each = $(foreach c,$2,"$1$c")
 of_kind = $(TESTS:%=build/$1/%)
-FOREIGN_TESTS := $(filter-out $(SERVERS),$(TESTS))
+FOREIGN_TESTS := $(filter-out $(SERVERS) $(ON_HIREDIS),$(TESTS))
 # Where addresses are scattered widely, ThreadSanitizer does not start unless this is switched off.
 IN_ORDER := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 
@@ -106,7 +113,7 @@ MATRIX := $(foreach k,clang gcc-O0 clang-O0 gcc-O3,$(call of_kind,$k)) \
 CXX_QUICK := $(CXX_TESTS:%=build/clang-c++20/%)
 # The pages that these write are for the judges, which come last.
 TEST_BUILDS := $(call of_kind,gcc) build/gcc/number_oracle \
-    $(foreach k,gcc clang asan-gcc,$(EXAMPLES:%=build/$k/%))
+    $(foreach k,gcc clang asan-gcc,$(EXAMPLES:%=build/$k/%)) $(ON_REDIS:%=build/redis-gcc/%)
 test_runs := $(call each,PYTHEUS_PAGES=build/pages ,$(call of_kind,gcc) tests/test_examples) \
     build/gcc/number_oracle
 on_backend = $(call each,FIXTURE_BACKEND=$1 ,$2)
@@ -115,6 +122,8 @@ backend_runs := $(foreach b,$(BACKENDS),$(call on_backend,$b,$(ON_BACKENDS:%=bui
     $(foreach b,atomic words words3 generating file, \
         $(call on_backend,$b,$(ON_FRUGAL_BACKENDS:%=build/gcc/%))) \
     $(foreach b,minimal atomic words file,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
+on_redis = $(call each,FIXTURE_BACKEND=$1 tests/on_redis build/redis-gcc/,$2)
+redis_runs := $(call on_redis,redis,$(ON_REDIS)) $(call on_redis,redis-through,$(ON_REDIS_THROUGH))
 tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH)) \
     $(foreach b,atomic words3 file,"FIXTURE_BACKEND=$b $(IN_ORDER) build/tsan-gcc/test_threads")
 judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
@@ -143,7 +152,7 @@ JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 BUILD = $(MAKE) -sk $(JOBS) --no-print-directory
 new_pages = rm -rf build/pages && mkdir -p build/pages
 # Groups of packages, see tests/install.
-TOOLS := core cpp clang sanitizers system http
+TOOLS := core cpp clang sanitizers system http redis
 
 # ---- targets ----
 
@@ -159,7 +168,7 @@ quickstart: ## build a service, start it, show its metrics, leave it running (ON
 	@examples/quickstart build/examples/quickstart
 
 examples: ## build all examples into build/examples/
-	@tests/install core cpp http
+	@tests/install core cpp http redis
 	+@$(BUILD) $(EXAMPLES:%=build/examples/%)
 
 test: ## build and run all tests; the last line is the sum
@@ -167,7 +176,7 @@ test: ## build and run all tests; the last line is the sum
 	+@$(BUILD) $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) \
 	    $(MINGW) || true
 	@$(new_pages)
-	@tests/run $(test_runs) $(backend_runs) $(CXX_QUICK) $(ASAN_GCC) \
+	@tests/run $(test_runs) $(backend_runs) $(redis_runs) $(CXX_QUICK) $(ASAN_GCC) \
 	    $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run tests/http_shapes \
 	    "COMPILERS=quick tests/stb_ds_host/run" $(tsan_runs) $(judge_runs)
 
@@ -176,7 +185,7 @@ check: ## all tests in all builds, the long runs, all hosts, all planted bugs: t
 	@tests/install $(TOOLS) judges memcheck patch $(FOREIGN) $(ARM64_CPP)
 	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
 	@$(new_pages)
-	@tests/run $(test_runs) $(backend_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
+	@tests/run $(test_runs) $(backend_runs) $(redis_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
 	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/http_shapes \
 	    tests/stb_ds_host/run tests/planted/run $(tsan_runs) $(judge_runs) "$(long_pages)" -- \
 	    "tests/prefork_under_load.py build/gcc/prefork" -- \

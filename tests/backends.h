@@ -881,6 +881,46 @@ static inline pytheus_backend file_backend(void) {
 }
 #endif
 
+/* -- redis, in programs that are built for it: a server at REDIS_SOCKET, where each registry has
+      keys of its own -- */
+
+#ifdef FIXTURE_REDIS
+#define PYTHEUS_REDIS_IMPLEMENTATION
+#include "pytheus_redis.h"
+
+/* The page without what the backend says of itself. */
+static inline pytheus_err redis_generate_plainly(void *user, pytheus_emitter *out) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__metric *metric = NULL;
+    int64_t deadline = pytheus_redis__deadline(redis);
+    if (!pytheus_redis__take_line(redis, deadline))
+        return pytheus_redis__busy();
+    pytheus_err err = pytheus_redis__read_page(redis, deadline);
+    while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL)
+        pytheus_redis__emit_metric(redis, out, metric);
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+static inline pytheus_backend redis_fixture(bool write_through) {
+    static int num_made;
+    pytheus_backend backend;
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "t%ld.%d", (long)getpid(),
+             __atomic_add_fetch(&num_made, 1, __ATOMIC_RELAXED));
+    if (pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = getenv("REDIS_SOCKET"),
+                                                    .key_prefix = prefix,
+                                                    .command_timeout_ms = 60000,
+                                                    .write_through = write_through},
+                              &backend)) {
+        fprintf(stderr, "%s\n", pytheus_last_error());
+        abort();
+    }
+    backend.generate = redis_generate_plainly;
+    return backend;
+}
+#endif
+
 /* -- the backend that the environment variable FIXTURE_BACKEND names, new each time -- */
 
 /* false: none, the registry keeps its values itself. */
@@ -903,6 +943,12 @@ static inline bool backends_chosen(pytheus_backend *out) {
 #ifndef _WIN32
     } else if (!strcmp(name, "file")) {
         *out = file_backend();
+#endif
+#ifdef FIXTURE_REDIS
+    } else if (!strcmp(name, "redis")) {
+        *out = redis_fixture(false);
+    } else if (!strcmp(name, "redis-through")) {
+        *out = redis_fixture(true);
 #endif
     } else {
         fprintf(stderr, "FIXTURE_BACKEND: there is no %s\n", name);

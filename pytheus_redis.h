@@ -1,0 +1,4317 @@
+/* pytheus_redis.h - all processes of a fleet share their metrics in one Redis
+
+   Do this, in *one* C or C++ file, and link with -lhiredis -pthread (Debian: libhiredis-dev):
+
+       #define PYTHEUS_IMPLEMENTATION
+       #include "pytheus.h"
+       #define PYTHEUS_REDIS_IMPLEMENTATION
+       #include "pytheus_redis.h"
+
+   and then say where Redis is, before the first metric, in the program or in its environment:
+
+       pytheus_load_backend("redis", "{\"host\": \"10.0.0.7\", \"key_prefix\": \"shop\"}");
+       PYTHEUS_BACKEND_CLASS=redis PYTHEUS_BACKEND_CONFIG=redis.json ./program
+
+   The program is the same as without: inc, set and observe change memory of this process, at the
+   speed of the library's own, and make no system call. A thread sends what has changed every
+   second; before a page, with pytheus_flush and at exit it is sent too. The page of each process
+   shows all of them, those in Python (pytheus with MultiProcessRedisBackend) included: they write
+   the same keys.
+
+   WHAT IT PROMISES
+
+   Every increment reaches Redis once. Each flush is one MULTI ... EXEC that also sets a key of
+   this process to the flush's number. That key is watched, and the WATCH answered, before the MULTI
+   leaves; when an answer is lost, the key says whether the flush came, and the same flush is sent
+   again if it did not. Copies that arrive late are void.
+
+   Redis is never waited for but by pages, pytheus_flush and exit, and by these no longer than
+   connect_timeout_ms + command_timeout_ms. While it is away, slow, full or read-only, differences
+   stay in their cells: no queue grows, nothing is lost, and they are sent when it is back.
+   Connections are tried again after 0.1 to 10 seconds, each time twice as long, with some jitter.
+
+   A process that is killed takes with it what it had not sent: a flush interval's. When Redis
+   itself loses its data, counters start again at 0 (Prometheus sees a reset) and the gauges of
+   living processes come back.
+
+   WHAT IS WHERE
+
+   A metric without labels is a string, one with labels a hash with a field for each series, whose
+   name is Python's JSON: {"method": "GET", "code": "200"}, in declared order. A summary has the
+   keys name:sum and name:count, a histogram also one for each bound, and name:+Inf, which count all
+   observations up to it. With key_prefix every key begins with the prefix and "-". Reading takes
+   labels in any order and spelling, adds up what is the same series, and leaves out, told once,
+   what is none. Keys expire expire_key_time seconds after the last flush or page that touched
+   them. Names, help texts, labels and bounds are not in Redis: a page shows the metrics that its
+   process has defined, with everybody's series.
+
+   pytheus_view_get and pytheus_sample_value tell this process's own part. With write_through each
+   operation goes to Redis before it returns, its error goes to the caller, and get asks Redis.
+
+   Gauges: a shared one (the default) has one value; the last set wins, and increments add to it.
+   .across = PYTHEUS_PER_PROCESS shows each process's own, with a label gauge_index; SUM, MIN, MAX
+   and MOST_RECENT what their names say. These live in a hash of each process that expires 60
+   seconds after its last refreshing. A shared gauge's expire_seconds, or those of
+   pytheus_redis_gauge_set_for, let a value go away that nobody sets again.
+
+   Every page also has pytheus_redis_up, pytheus_redis_flush_errors_total and
+   pytheus_redis_last_flush_timestamp_seconds of the process that wrote it. Without Redis a page is
+   an error; with serve_own it shows this process's own values and pytheus_redis_up 0.
+
+   After a fork the child has a connection and a thread of its own, and sends nothing of what its
+   parent counted.
+
+   LIMITS
+
+   Redis Cluster is refused: the keys of one metric are not in one slot. Let maxmemory-policy be
+   noeviction: an evicted key is a counter that starts again. A server name that can't be looked
+   up quickly holds back a page that must connect. Debian 12's hiredis (0.14.1) ends the program
+   when it has no memory for a new connection, and has no TLS. */
+
+#ifndef PYTHEUS_REDIS_H
+#define PYTHEUS_REDIS_H
+
+#include "pytheus.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Where Redis is, and how it is used. Zero means the default. As JSON the names are the same,
+   without "logger". Read during the call only. */
+typedef struct pytheus_redis_desc {
+    /* redis://user:password@host:port/db or unix://user:password@/path/of/socket?db=0; what else
+       is given goes before it */
+    const char *url PYTHEUS__ZERO;
+    const char *host PYTHEUS__ZERO;             /* NULL: "localhost" */
+    int port PYTHEUS__ZERO;                     /* 0: 6379 */
+    const char *unix_socket_path PYTHEUS__ZERO; /* instead of host and port */
+    int db PYTHEUS__ZERO;
+    const char *username PYTHEUS__ZERO;
+    const char *password PYTHEUS__ZERO;
+    int connect_timeout_ms PYTHEUS__ZERO; /* 0: 500 */
+    int command_timeout_ms PYTHEUS__ZERO; /* for a flush, and for the reading of a page; 0: 1000 */
+    int flush_interval_ms PYTHEUS__ZERO;  /* 0: 1000 */
+    bool write_through PYTHEUS__ZERO;     /* each operation waits for Redis */
+    int expire_key_time PYTHEUS__ZERO;    /* seconds; 0: 3600; -1 (as JSON 0): never */
+    const char *key_prefix PYTHEUS__ZERO; /* "shop": shop-requests_total */
+    const char *layout PYTHEUS__ZERO;     /* NULL or "pytheus"; "prometheus_redis_client": that
+                                             library's keys */
+    bool float_bounds PYTHEUS__ZERO;      /* whole bounds are floats in Python: the key of the
+                                             bucket of 1 is name:1.0 there, not name:1 */
+    bool serve_own PYTHEUS__ZERO;         /* pages without Redis show this process's values */
+    pytheus_logger logger PYTHEUS__ZERO; /* hears of a Redis that is away; zero: a line on stderr */
+} pytheus_redis_desc;
+
+#ifndef PYTHEUS_DISABLE
+
+/* A backend for pytheus_registry_desc.backend. A Redis that can't be reached is told, and waited
+   for in the background. CONFIG: the description, or what Redis says of it (a wrong password, a
+   cluster); NOMEM. Connects; allocates. Any thread. */
+PYTHEUS_API pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc, pytheus_backend *out);
+
+/* Sets a gauge that was defined with expire_seconds, for so many seconds instead. VALUE: seconds
+   are not above 0; otherwise as pytheus_gauge_set. Any thread; does not allocate. */
+PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double v, double seconds);
+
+#endif
+
+#ifdef __cplusplus
+} /* extern "C" */
+#endif
+
+#endif /* PYTHEUS_REDIS_H */
+
+/* ======================================================================================
+   IMPLEMENTATION
+   ====================================================================================== */
+
+#if defined(PYTHEUS_REDIS_IMPLEMENTATION) && !defined(PYTHEUS_REDIS__IMPLEMENTED)
+#define PYTHEUS_REDIS__IMPLEMENTED
+#ifndef PYTHEUS_DISABLE
+
+#include <errno.h>
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* realloc(p, size) and free(p): both, or those of the system. */
+#if !defined(PYTHEUS_REDIS_REALLOC) && !defined(PYTHEUS_REDIS_FREE)
+#define PYTHEUS_REDIS_REALLOC(p, size) realloc(p, size)
+#define PYTHEUS_REDIS_FREE(p) free(p)
+#elif !defined(PYTHEUS_REDIS_REALLOC) || !defined(PYTHEUS_REDIS_FREE)
+#error "pytheus_redis.h: define both of PYTHEUS_REDIS_REALLOC and PYTHEUS_REDIS_FREE, or neither"
+#endif
+
+enum {
+    PYTHEUS_REDIS__PORT = 6379,
+    PYTHEUS_REDIS__CONNECT_MS = 500,
+    PYTHEUS_REDIS__COMMAND_MS = 1000,
+    PYTHEUS_REDIS__FLUSH_MS = 1000,
+    PYTHEUS_REDIS__EXPIRE_SECONDS = 3600,
+    PYTHEUS_REDIS__SEQUENCE_SECONDS = 7 * 24 * 3600,
+    PYTHEUS_REDIS__SEQUENCE_REFRESH_SECONDS = 24 * 3600,
+    PYTHEUS_REDIS__PROCESS_SECONDS = 60, /* a process that does not refresh its gauges is gone */
+    PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS = 20,
+    PYTHEUS_REDIS__REFUSED_SECONDS = 10, /* until what Redis refused is tried again */
+    PYTHEUS_REDIS__FIRST_WAIT_MS = 100,
+    PYTHEUS_REDIS__LONGEST_WAIT_MS = 10000,
+    /* commands of one transaction, but for those of the series that passes it */
+    PYTHEUS_REDIS__MOST_COMMANDS = 1000,
+    /* metrics that are asked for in one go */
+    PYTHEUS_REDIS__MOST_READS = 256,
+    PYTHEUS_REDIS__BATCH = 64,         /* series that are looked at under the lock */
+    PYTHEUS_REDIS__MOST_CLOSED = 1000, /* series, until the thread is woken */
+    PYTHEUS_REDIS__NUMBER_SIZE = 40,
+    PYTHEUS_REDIS__LARGEST_STRING = 1 << 26
+};
+
+/* ==== TIME ==== */
+
+/* glibc hides it from a file that asked for strict C. */
+#if defined(__linux__) && defined(__STRICT_ANSI__) && !defined(__cplusplus)
+extern int clock_gettime(int clock, struct timespec *now)
+#if defined(__USE_TIME_BITS64) && __TIMESIZE == 32
+    __asm__("__clock_gettime64")
+#endif
+        ;
+#endif
+#ifdef CLOCK_MONOTONIC
+#define PYTHEUS_REDIS__CLOCK CLOCK_MONOTONIC
+#else
+#define PYTHEUS_REDIS__CLOCK 1
+#endif
+
+/* Milliseconds of a clock that nobody sets. */
+static int64_t pytheus_redis__now(void) {
+    struct timespec now;
+    now.tv_sec = 0;
+    now.tv_nsec = 0;
+    (void)clock_gettime(PYTHEUS_REDIS__CLOCK, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Seconds since 1970. */
+static double pytheus_redis__wall_clock(void) {
+    struct timeval now;
+    (void)gettimeofday(&now, NULL);
+    return (double)now.tv_sec + (double)now.tv_usec / 1e6;
+}
+
+/* ==== BYTES ==== */
+
+/* A text that grows. Without memory it fails, once for all that is added until it is looked at. */
+typedef struct pytheus_redis__bytes {
+    char *at;
+    size_t used, room;
+    bool failed;
+} pytheus_redis__bytes;
+
+static bool pytheus_redis__reserve(pytheus_redis__bytes *bytes, size_t size) {
+    size_t room = bytes->room;
+    char *at;
+    if (size <= room - bytes->used) {
+        return true;
+    }
+    room = room < 256 ? 256 : room * 2;
+    room = room < bytes->used + size ? bytes->used + size : room;
+    at = bytes->failed ? NULL : (char *)PYTHEUS_REDIS_REALLOC(bytes->at, room);
+    if (!at) {
+        bytes->failed = true;
+        return false;
+    }
+    bytes->at = at;
+    bytes->room = room;
+    return true;
+}
+
+static void pytheus_redis__add(pytheus_redis__bytes *bytes, const char *text, size_t size) {
+    if (size && pytheus_redis__reserve(bytes, size)) {
+        memcpy(bytes->at + bytes->used, text, size);
+        bytes->used += size;
+    }
+}
+
+static void pytheus_redis__clear(pytheus_redis__bytes *bytes) {
+    bytes->used = 0;
+    bytes->failed = false;
+}
+
+static void pytheus_redis__add_string(pytheus_redis__bytes *bytes, const char *text) {
+    pytheus_redis__add(bytes, text, strlen(text));
+}
+
+static void pytheus_redis__bytes_free(pytheus_redis__bytes *bytes) {
+    PYTHEUS_REDIS_FREE(bytes->at);
+    memset(bytes, 0, sizeof *bytes);
+}
+
+/* Room for one element more in an array that doubles; false: no memory. */
+static bool pytheus_redis__grow(void **array, size_t used, size_t *room, size_t element) {
+    size_t more = *room ? *room * 2 : 16;
+    void *at;
+    if (used < *room) {
+        return true;
+    }
+    at = PYTHEUS_REDIS_REALLOC(*array, more * element);
+    if (!at) {
+        return false;
+    }
+    *array = at;
+    *room = more;
+    return true;
+}
+
+static char *pytheus_redis__copy(const char *text) {
+    size_t size = strlen(text) + 1;
+    char *copy = (char *)PYTHEUS_REDIS_REALLOC(NULL, size);
+    return copy ? (char *)memcpy(copy, text, size) : NULL;
+}
+
+static pytheus_err pytheus_redis__no_memory(const char *what) {
+    return pytheus_fail(PYTHEUS_ERR_NOMEM, "redis: %.100s: out of memory", what);
+}
+
+/* Commands as Redis reads them: *2 $3 GET $4 name, each with \r\n. */
+static void pytheus_redis__add_head(pytheus_redis__bytes *out, char kind, size_t n) {
+    char head[32];
+    int size = snprintf(head, sizeof head, "%c%lu\r\n", kind, (unsigned long)n);
+    pytheus_redis__add(out, head, (size_t)size);
+}
+
+static void pytheus_redis__add_bulk(pytheus_redis__bytes *out, const char *text, size_t size) {
+    pytheus_redis__add_head(out, '$', size);
+    pytheus_redis__add(out, text, size);
+    pytheus_redis__add(out, "\r\n", 2);
+}
+
+static void pytheus_redis__command(pytheus_redis__bytes *out, const char *const *words, size_t n) {
+    size_t i;
+    pytheus_redis__add_head(out, '*', n);
+    for (i = 0; i < n; i++) {
+        pytheus_redis__add_bulk(out, words[i], strlen(words[i]));
+    }
+}
+
+static void pytheus_redis__command_1(pytheus_redis__bytes *out, const char *a) {
+    pytheus_redis__command(out, &a, 1);
+}
+
+static void pytheus_redis__command_2(pytheus_redis__bytes *out, const char *a, const char *b) {
+    const char *words[2];
+    words[0] = a;
+    words[1] = b;
+    pytheus_redis__command(out, words, 2);
+}
+
+static void pytheus_redis__command_3(pytheus_redis__bytes *out, const char *a, const char *b,
+                                     const char *c) {
+    const char *words[3];
+    words[0] = a;
+    words[1] = b;
+    words[2] = c;
+    pytheus_redis__command(out, words, 3);
+}
+
+/* ==== NUMBERS ==== */
+
+static bool pytheus_redis__is_finite(double v) {
+    return v - v >= 0;
+}
+
+static bool pytheus_redis__same(double a, double b) {
+    return a >= b && a <= b;
+}
+
+static char *pytheus_redis__put_integer(char *out, int64_t v) {
+    char digits[24];
+    size_t n = sizeof digits;
+    uint64_t rest = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    do {
+        digits[--n] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    if (v < 0) {
+        *out++ = '-';
+    }
+    memcpy(out, digits + n, sizeof digits - n);
+    return out + (sizeof digits - n);
+}
+
+/* A number without its sign: 0.d1d2d3... times 10 to the power of point. */
+typedef struct pytheus_redis__decimal {
+    char digits[20];
+    int num_digits;
+    int point;
+} pytheus_redis__decimal;
+
+/* The shortest digits that read back as v, which is above 0. Neither printing nor reading depends
+   on the locale's decimal point: it is passed over, and left away. */
+static void pytheus_redis__to_decimal(double v, pytheus_redis__decimal *decimal) {
+    int precision;
+    for (precision = 14; precision <= 16; precision++) {
+        char text[64], plain[64];
+        const char *at = text;
+        int n = 0;
+        (void)snprintf(text, sizeof text, "%.*e", precision, v);
+        for (; *at && *at != 'e'; at++) {
+            if (*at >= '0' && *at <= '9') {
+                plain[n++] = *at;
+            }
+        }
+        decimal->point = atoi(at + 1) + 1;
+        (void)snprintf(plain + n, sizeof plain - (size_t)n, "e%d", decimal->point - n);
+        memcpy(decimal->digits, plain, (size_t)n);
+        decimal->num_digits = n;
+        if (pytheus_redis__same(strtod(plain, NULL), v)) {
+            break;
+        }
+    }
+    while (decimal->num_digits > 1 && decimal->digits[decimal->num_digits - 1] == '0') {
+        decimal->num_digits--;
+    }
+}
+
+/* Between these powers of ten a number has no exponent. */
+typedef struct pytheus_redis__style {
+    int most_point;
+    bool marks_whole; /* as 1.0 */
+} pytheus_redis__style;
+
+static char *pytheus_redis__put_zeros(char *out, int n) {
+    while (n-- > 0) {
+        *out++ = '0';
+    }
+    return out;
+}
+
+static char *pytheus_redis__put_plain(char *out, const pytheus_redis__decimal *d,
+                                      bool marks_whole) {
+    int whole = d->point < 0 ? 0 : d->point < d->num_digits ? d->point : d->num_digits;
+    if (d->point <= 0) {
+        *out++ = '0';
+    }
+    memcpy(out, d->digits, (size_t)whole);
+    out = pytheus_redis__put_zeros(out + whole, d->point - whole);
+    if (whole < d->num_digits) {
+        *out++ = '.';
+        out = pytheus_redis__put_zeros(out, -d->point);
+        memcpy(out, d->digits + whole, (size_t)(d->num_digits - whole));
+        out += d->num_digits - whole;
+    } else if (marks_whole) {
+        memcpy(out, ".0", 2);
+        out += 2;
+    }
+    return out;
+}
+
+static char *pytheus_redis__put_exponent(char *out, const pytheus_redis__decimal *d) {
+    int exponent = d->point - 1;
+    *out++ = d->digits[0];
+    if (d->num_digits > 1) {
+        *out++ = '.';
+        memcpy(out, d->digits + 1, (size_t)d->num_digits - 1);
+        out += d->num_digits - 1;
+    }
+    return out + snprintf(out, 8, "e%c%02d", exponent < 0 ? '-' : '+', abs(exponent));
+}
+
+static bool pytheus_redis__is_negative_zero(double v) {
+    const double zero = 0;
+    return pytheus_redis__same(v, 0) && memcmp(&v, &zero, sizeof v) != 0;
+}
+
+static char *pytheus_redis__put_styled(char *out, double v, pytheus_redis__style style) {
+    pytheus_redis__decimal decimal;
+    if (v < 0 || pytheus_redis__is_negative_zero(v)) {
+        *out++ = '-';
+        v = -v;
+    }
+    if (!(v > 0)) {
+        decimal.digits[0] = '0';
+        decimal.num_digits = decimal.point = 1;
+    } else {
+        pytheus_redis__to_decimal(v, &decimal);
+    }
+    return decimal.point < -3 || decimal.point > style.most_point
+               ? pytheus_redis__put_exponent(out, &decimal)
+               : pytheus_redis__put_plain(out, &decimal, style.marks_whole);
+}
+
+/* A value as Python's repr has it, but whole ones as integers. Returns the end. */
+static char *pytheus_redis__put_number(char *out, double v) {
+    static const pytheus_redis__style python = {16, false};
+    const double exact = 9007199254740992.0;
+    if (!pytheus_redis__is_finite(v)) {
+        const char *text = v > 0 ? "inf" : v < 0 ? "-inf" : "nan";
+        size_t size = strlen(text);
+        memcpy(out, text, size);
+        return out + size;
+    }
+    if (v >= -exact && v <= exact && pytheus_redis__same((double)(int64_t)v, v) &&
+        !pytheus_redis__is_negative_zero(v)) {
+        return pytheus_redis__put_integer(out, (int64_t)v);
+    }
+    return pytheus_redis__put_styled(out, v, python);
+}
+
+/* The bound of a bucket in its key: as Python's str() has a float, or an int where it is whole. */
+static void pytheus_redis__bound_of_key(char *out, double bound, bool float_bounds) {
+    pytheus_redis__style python;
+    python.most_point = 16;
+    python.marks_whole = float_bounds;
+    *pytheus_redis__put_styled(out, bound, python) = '\0';
+}
+
+/* Likewise on the page: as Go writes it. */
+static void pytheus_redis__bound_of_page(char *out, double bound) {
+    static const pytheus_redis__style go = {6, false};
+    *pytheus_redis__put_styled(out, bound, go) = '\0';
+}
+
+static const char *pytheus_redis__digits(const char *at, const char *end, uint64_t *mantissa,
+                                         int *exponent, int each) {
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        if (*mantissa < UINT64_C(100000000000000000)) {
+            *mantissa = *mantissa * 10 + (uint64_t)(*at - '0');
+            *exponent += each;
+        } else {
+            *exponent += each + 1; /* past what 18 digits hold */
+        }
+    }
+    return at;
+}
+
+static bool pytheus_redis__read_word(const char *at, size_t size, double *v) {
+    static const struct {
+        const char *word;
+        double value;
+    } words[] = {{"inf", 1}, {"infinity", 1}, {"nan", 0}};
+    const double huge = 1e300;
+    size_t i, j;
+    for (i = 0; i < sizeof words / sizeof *words; i++) {
+        for (j = 0; j < size && words[i].word[j] == (at[j] | 0x20); j++) {
+        }
+        if (j == size && !words[i].word[j]) {
+            *v = words[i].value > 0 ? huge * huge : huge * huge - huge * huge;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Long or large numbers, with their point moved into the exponent: strtod would want that of the
+   locale. */
+static double pytheus_redis__read_slowly(const char *at, size_t size) {
+    char plain[400];
+    long fraction = 0, exponent = 0;
+    size_t n = 0, i;
+    bool after_point = false;
+    for (i = 0; i < size && n < sizeof plain - 30; i++) {
+        if (at[i] == '.') {
+            after_point = true;
+        } else if ((at[i] | 0x20) == 'e') {
+            exponent = atol(at + i + 1);
+            break;
+        } else {
+            plain[n++] = at[i];
+            fraction += after_point;
+        }
+    }
+    (void)snprintf(plain + n, 30, "e%ld", exponent - fraction);
+    return strtod(plain, NULL);
+}
+
+static double pytheus_redis__scaled(uint64_t mantissa, int exponent) {
+    static const double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    return exponent < 0 ? (double)mantissa / powers[-exponent]
+                        : (double)mantissa * powers[exponent];
+}
+
+/* What Redis or Python wrote: 3, 0.30000000000000001, -1e+16, nan, inf. text ends with a byte that
+   is none of its. false: no number. */
+static bool pytheus_redis__read_number(const char *text, size_t size, double *v) {
+    const char *at = text, *end = text + size, *digits;
+    uint64_t mantissa = 0;
+    int exponent = 0;
+    bool negative = size && *at == '-';
+    at += size && (*at == '-' || *at == '+');
+    digits = at;
+    if (size > 340 || (at < end && pytheus_redis__read_word(at, (size_t)(end - at), v))) {
+        *v = size > 340 ? 0 : negative ? -*v : *v;
+        return size <= 340;
+    }
+    at = pytheus_redis__digits(at, end, &mantissa, &exponent, 0);
+    if (at < end && *at == '.') {
+        at = pytheus_redis__digits(at + 1, end, &mantissa, &exponent, -1);
+    }
+    if (at == digits || (at == digits + 1 && *digits == '.')) {
+        return false;
+    }
+    if (at < end && (*at | 0x20) == 'e') {
+        const char *start = at + 1 + (at + 1 < end && (at[1] == '-' || at[1] == '+'));
+        uint64_t power = 0;
+        int unused = 0;
+        at = pytheus_redis__digits(start, end, &power, &unused, 0);
+        exponent += (start[-1] == '-' ? -1 : 1) * (int)(power > 9999 ? 9999 : power);
+        at = at == start ? NULL : at;
+    }
+    if (at != end) {
+        return false;
+    }
+    *v = mantissa <= UINT64_C(9007199254740992) && exponent >= -22 && exponent <= 22
+             ? pytheus_redis__scaled(mantissa, exponent)
+             : pytheus_redis__read_slowly(digits, (size_t)(end - digits));
+    *v = negative ? -*v : *v;
+    return true;
+}
+
+/* ==== LABELS AS JSON ==== */
+
+/* The character at *at, which is UTF-8, because the library has mended it. */
+static uint32_t pytheus_redis__next_character(const unsigned char **at) {
+    uint32_t first = *(*at)++, c;
+    int more = first < 0xc0 ? 0 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : 3;
+    c = more == 0 ? first : first & (0x3fu >> more);
+    while (more-- > 0 && (**at & 0xc0) == 0x80) {
+        c = c << 6 | (*(*at)++ & 0x3fu);
+    }
+    return c;
+}
+
+static void pytheus_redis__add_escape(pytheus_redis__bytes *out, uint32_t unit) {
+    char text[8];
+    (void)snprintf(text, sizeof text, "\\u%04x", (unsigned)(unit & 0xffff));
+    pytheus_redis__add(out, text, 6);
+}
+
+/* As json.dumps: ASCII, and 0x7f is none. */
+static void pytheus_redis__add_json_string(pytheus_redis__bytes *out, const char *text) {
+    static const char plain[] = "\"\\\b\f\n\r\t", letters[] = "\"\\bfnrt";
+    const unsigned char *at = (const unsigned char *)text;
+    pytheus_redis__add(out, "\"", 1);
+    while (*at) {
+        uint32_t c = pytheus_redis__next_character(&at);
+        const char *escaped = c < 128 ? strchr(plain, (int)c) : NULL;
+        char byte = (char)c;
+        if (escaped) {
+            pytheus_redis__add(out, "\\", 1);
+            pytheus_redis__add(out, letters + (escaped - plain), 1);
+        } else if (c >= 0x10000) {
+            pytheus_redis__add_escape(out, 0xd800 + ((c - 0x10000) >> 10));
+            pytheus_redis__add_escape(out, 0xdc00 + (c & 0x3ff));
+        } else if (c < 32 || c >= 127) {
+            pytheus_redis__add_escape(out, c);
+        } else {
+            pytheus_redis__add(out, &byte, 1);
+        }
+    }
+    pytheus_redis__add(out, "\"", 1);
+}
+
+/* Reads a flat object, in any spelling. */
+typedef struct pytheus_redis__json {
+    const char *at, *end;
+    pytheus_redis__bytes *out; /* decoded strings, each ending with NUL */
+} pytheus_redis__json;
+
+static void pytheus_redis__skip_blanks(pytheus_redis__json *in) {
+    while (in->at < in->end && strchr(" \t\r\n", *in->at) && *in->at) {
+        in->at++;
+    }
+}
+
+static bool pytheus_redis__takes(pytheus_redis__json *in, char c) {
+    pytheus_redis__skip_blanks(in);
+    if (in->at == in->end || *in->at != c) {
+        return false;
+    }
+    in->at++;
+    return true;
+}
+
+static bool pytheus_redis__read_unit(pytheus_redis__json *in, uint32_t *unit) {
+    int i;
+    *unit = 0;
+    for (i = 0; i < 4; i++, in->at++) {
+        char c = (char)(in->at < in->end ? *in->at | 0x20 : 0);
+        uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
+                                                : 16;
+        if (digit > 15) {
+            return false;
+        }
+        *unit = *unit << 4 | digit;
+    }
+    return true;
+}
+
+static void pytheus_redis__add_utf8(pytheus_redis__bytes *out, uint32_t c) {
+    char text[4];
+    size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4, i;
+    static const unsigned first[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (i = n; i-- > 1; c >>= 6) {
+        text[i] = (char)(0x80 | (c & 0x3f));
+    }
+    text[0] = (char)(first[n] | c);
+    pytheus_redis__add(out, text, n);
+}
+
+/* After \u. A surrogate without its other half becomes U+FFFD. */
+static bool pytheus_redis__read_code(pytheus_redis__json *in) {
+    uint32_t unit, low;
+    if (!pytheus_redis__read_unit(in, &unit) || !unit) {
+        return false;
+    }
+    if (unit >= 0xd800 && unit < 0xdc00 && in->end - in->at >= 6 && in->at[0] == '\\' &&
+        in->at[1] == 'u') {
+        const char *back = in->at;
+        in->at += 2;
+        if (!pytheus_redis__read_unit(in, &low)) {
+            return false;
+        }
+        if (low >= 0xdc00 && low < 0xe000) {
+            unit = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+        } else {
+            in->at = back;
+        }
+    }
+    pytheus_redis__add_utf8(in->out, unit >= 0xd800 && unit < 0xe000 ? 0xfffd : unit);
+    return true;
+}
+
+static bool pytheus_redis__read_escape(pytheus_redis__json *in) {
+    static const char letters[] = "\"\\/bfnrt", plain[] = "\"\\/\b\f\n\r\t";
+    char c = (char)(in->at < in->end ? *in->at++ : 0);
+    const char *letter = c ? strchr(letters, c) : NULL;
+    if (c == 'u') {
+        return pytheus_redis__read_code(in);
+    }
+    if (letter) {
+        pytheus_redis__add(in->out, plain + (letter - letters), 1);
+    }
+    return letter != NULL;
+}
+
+static bool pytheus_redis__read_string(pytheus_redis__json *in) {
+    while (in->at < in->end && *in->at != '"') {
+        char c = *in->at++;
+        if (!c || (c == '\\' && !pytheus_redis__read_escape(in))) {
+            return false;
+        }
+        if (c != '\\') {
+            pytheus_redis__add(in->out, &c, 1);
+        }
+    }
+    pytheus_redis__add(in->out, "", 1);
+    return in->at < in->end && *in->at++ == '"';
+}
+
+/* A string, or a number as it stands; *offset is where it is in the output. */
+static bool pytheus_redis__read_value(pytheus_redis__json *in, size_t *offset) {
+    *offset = in->out->used;
+    if (pytheus_redis__takes(in, '"')) {
+        return pytheus_redis__read_string(in);
+    }
+    while (in->at < in->end && *in->at && strchr("+-.0123456789eE", *in->at)) {
+        pytheus_redis__add(in->out, in->at++, 1);
+    }
+    pytheus_redis__add(in->out, "", 1);
+    return in->out->used > *offset + 1;
+}
+
+/* Reads {"name": "value", ...} into offsets of names and values in out; false: it is not one, or
+   has more than that many. */
+static bool pytheus_redis__read_labels(const char *text, size_t size, pytheus_redis__bytes *out,
+                                       size_t offsets[][2], size_t most, size_t *n) {
+    pytheus_redis__json in;
+    in.at = text;
+    in.end = text + size;
+    in.out = out;
+    *n = 0;
+    if (!pytheus_redis__takes(&in, '{')) {
+        return false;
+    }
+    while (!pytheus_redis__takes(&in, '}')) {
+        if ((*n && !pytheus_redis__takes(&in, ',')) || *n == most ||
+            !pytheus_redis__takes(&in, '"')) {
+            return false;
+        }
+        offsets[*n][0] = out->used;
+        if (!pytheus_redis__read_string(&in) || !pytheus_redis__takes(&in, ':')) {
+            return false;
+        }
+        pytheus_redis__skip_blanks(&in);
+        if (!pytheus_redis__read_value(&in, &offsets[(*n)++][1])) {
+            return false;
+        }
+    }
+    pytheus_redis__skip_blanks(&in);
+    return in.at == in.end && !out->failed;
+}
+
+/* ==== WHAT IS KEPT HERE ==== */
+
+/* One number in Redis: the integer and the double are added up, because increments come as both. */
+typedef struct pytheus_redis__value {
+    uint64_t whole;
+    double real;
+} pytheus_redis__value;
+
+/* The values of one series on a page that is being read. */
+typedef struct pytheus_redis__row {
+    uint64_t seen;    /* number of the page that has last read something of it, */
+    size_t num_seen;  /* how many values, */
+    double changed;   /* and when the most recent of them came to be */
+    size_t num_local; /* series of this process: these are on the page, whatever Redis has */
+    char index[24];   /* of the process, where each has its own */
+    const char *pairs[2 * PYTHEUS_MAX_LABELS + 4];
+    size_t num_strings;
+    double values[1]; /* num_values of the metric; behind them the decoded labels */
+} pytheus_redis__row;
+
+/* A spelling of a row's labels that was met in Redis. */
+typedef struct pytheus_redis__spelling {
+    uint64_t hash;
+    char *text; /* NULL: a free place */
+    size_t size;
+    pytheus_redis__row *row; /* NULL: no series of this metric */
+    uint64_t seen;
+} pytheus_redis__spelling;
+
+typedef struct pytheus_redis__metric {
+    struct pytheus_redis__metric *next;
+    char *name, *help;
+    pytheus_type type;
+    pytheus_across across;
+    double expire_seconds;
+    size_t num_labels;
+    char *labels[PYTHEUS_MAX_LABELS];
+    size_t num_bounds;
+    double *bounds;
+    char (*le)[PYTHEUS_REDIS__NUMBER_SIZE]; /* of the buckets, +Inf included, as on the page */
+    size_t num_values; /* a counter's or gauge's; sum, count, and of a histogram each bucket's */
+    pytheus_redis__bytes *keys;         /* by value: the key */
+    pytheus_redis__bytes *changes;      /* by value: the begin of a command that adds to it */
+    pytheus_redis__bytes *sets;         /* likewise: that sets it */
+    pytheus_redis__bytes *expires;      /* likewise: the command that keeps the key */
+    pytheus_redis__bytes read_expiring; /* the command that reads a hash whose fields expire */
+    uint64_t *touched;                  /* by value: number of the transaction that kept the key */
+    /* what follows belongs to who has the line */
+    pytheus_redis__row **rows;
+    size_t num_rows, rows_room;
+    pytheus_redis__spelling *spellings;
+    size_t num_spellings, spellings_room;
+    bool is_told; /* that some of its fields are no series */
+} pytheus_redis__metric;
+
+/* The words of a series, which the library adds to. Used again for another one under another mask,
+   unless they had none. */
+typedef struct pytheus_redis__slot {
+    struct pytheus_redis__slot *next;      /* of all */
+    struct pytheus_redis__slot *next_free; /* of those that can be used again */
+    size_t num_words;
+    /* and behind them how often they were set, when a gauge was, and how long that lasts */
+    uint64_t words[1] __attribute__((aligned(8)));
+} pytheus_redis__slot;
+
+typedef struct pytheus_redis__series {
+    pytheus_redis__metric *metric;
+    pytheus_redis__slot *slot;
+    uint64_t mask;
+    char *field; /* behind the values */
+    size_t field_size;
+    /* under the lock */
+    size_t place; /* in the list */
+    bool was_met; /* by who has the line, and may have kept it */
+    bool is_removed, is_closed;
+    /* what follows belongs to who has the line */
+    bool is_known; /* Redis has all its values */
+    bool is_gone;  /* nothing of it is to be sent any more */
+    uint64_t sets; /* how often it had been set when Redis acknowledged that */
+    int64_t refused_until;
+    pytheus_redis__row *row;              /* NULL: none yet */
+    pytheus_redis__value acknowledged[1]; /* num_values of the metric */
+} pytheus_redis__series;
+
+/* A command of a transaction, and what is acknowledged when it has been done. */
+typedef struct pytheus_redis__change {
+    pytheus_redis__series *series; /* NULL: nothing is */
+    size_t value;
+    pytheus_redis__value becomes;
+    uint64_t sets;
+    bool is_last; /* of its series */
+    bool is_removal;
+    bool has_failed;
+} pytheus_redis__change;
+
+typedef enum pytheus_redis__outcome {
+    PYTHEUS_REDIS__UNKNOWN,
+    PYTHEUS_REDIS__DONE,
+    PYTHEUS_REDIS__VOID,   /* the watched key had changed */
+    PYTHEUS_REDIS__ABORTED /* a command was refused before any was done */
+} pytheus_redis__outcome;
+
+/* The transaction that is in flight, or of which nobody knows whether it came. */
+typedef struct pytheus_redis__transaction {
+    uint64_t number; /* 0: there is none */
+    pytheus_redis__bytes text;
+    pytheus_redis__change *changes;
+    size_t num_changes, changes_room;
+    pytheus_redis__outcome outcome;
+    bool was_sent_before;
+    bool has_process; /* gauges of this process alone are in it */
+} pytheus_redis__transaction;
+
+/* A question about one value of a metric. */
+typedef struct pytheus_redis__read {
+    pytheus_redis__metric *metric;
+    size_t value;
+    size_t reply; /* the number of the answer */
+} pytheus_redis__read;
+
+/* What is being asked for a page. */
+typedef struct pytheus_redis__reading {
+    size_t num_reads, num_replies;
+    size_t at;                     /* the question that is being answered */
+    pytheus_redis__row *row;       /* whose number comes next */
+    pytheus_redis__metric *metric; /* and of which metric, in the hash of a process */
+    bool no_memory, is_refused, has_dead;
+    double numbers[2];
+    uint64_t *processes; /* their numbers */
+    size_t num_processes, processes_room;
+    pytheus_redis__read reads[PYTHEUS_REDIS__MOST_READS];
+} pytheus_redis__reading;
+
+/* The trouble of who has the line, for the logger: it is told when the line is free again. */
+typedef struct pytheus_redis__news {
+    bool is_new;
+    char metric[104];
+    char sentence[256];
+} pytheus_redis__news;
+
+/* Words of a series that stand behind those that the library changes. */
+enum {
+    PYTHEUS_REDIS__SETS,
+    PYTHEUS_REDIS__CHANGED,
+    PYTHEUS_REDIS__LASTS, /* milliseconds; 0: what the metric says */
+    PYTHEUS_REDIS__EXTRA_WORDS
+};
+
+/* What is said on a new connection, and its answers. */
+enum {
+    PYTHEUS_REDIS__AUTH = 1,
+    PYTHEUS_REDIS__SELECT,
+    PYTHEUS_REDIS__INFO,
+    PYTHEUS_REDIS__WATCH,
+    PYTHEUS_REDIS__GET,
+    PYTHEUS_REDIS__STEPS
+};
+
+struct pytheus_redis;
+
+/* Takes a part of a reply. task->parent is NULL for a whole one. */
+typedef void pytheus_redis__take(struct pytheus_redis *redis, const redisReadTask *task,
+                                 const char *text, size_t size, long long n);
+
+typedef struct pytheus_redis {
+    /* what it is configured to be */
+    char *host, *unix_socket_path, *username, *password, *prefix;
+    int port, db;
+    int connect_ms, command_ms, flush_ms;
+    int expire_seconds; /* 0: never */
+    bool write_through, float_bounds, serve_own;
+    char *texts; /* the memory of the strings above */
+    pytheus_logger logger;
+
+    pthread_mutex_t lock;
+    pthread_cond_t line_is_free;
+    bool line_is_taken; /* by the one thread that may talk to Redis, which holds no lock then */
+    pytheus_redis__metric *metrics, **last_metric;
+    pytheus_redis__series **series;
+    size_t num_series, series_room;
+    size_t num_closed; /* of the series, waiting to be freed */
+    pytheus_redis__slot *slots, *free_slots;
+    uint64_t random;
+    bool has_removed;
+    bool has_thread, ends, is_held;
+    pthread_t thread;
+    int wake[2];
+    struct pytheus_redis *next; /* of all that are to be flushed at exit */
+
+    /* what follows belongs to who has the line */
+    redisContext *context;
+    redisReader *reader;
+    pytheus_redis__take *take;
+    size_t num_replies; /* that have come since the last sending */
+    bool is_broken;     /* what came is no answer */
+    char refusal[128];  /* the first error among them */
+    pytheus_redis__bytes out;
+    pytheus_redis__transaction transaction;
+    char id[40];
+    char *sequence_key; /* with the id at its end */
+    uint64_t number;    /* of the last transaction */
+    uint64_t base;      /* what the watched key held; 0: it was not there */
+    uint64_t found;     /* what it holds now */
+    bool is_cluster;
+    bool has_begun_again; /* so that all has to be looked at once more */
+    int64_t last_flush;   /* when the key was last refreshed */
+    double last_flush_time;
+    uint64_t flush_errors;
+    uint64_t page;
+    uint64_t process_index; /* tells this process's gauges apart; 0: not known yet */
+    int64_t process_refreshed;
+    pytheus_redis__reading reading;
+    pytheus_redis__bytes scratch;
+    pytheus_redis__news news;
+    char told[160];     /* the trouble that the logger knows of; "": none */
+    size_t first_step;  /* of the greeting */
+    size_t failed_step; /* 0: none */
+} pytheus_redis;
+
+#define PYTHEUS_REDIS__LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
+#define PYTHEUS_REDIS__STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+
+static uint64_t pytheus_redis__spread(uint64_t x) {
+    x ^= x >> 32;
+    x *= UINT64_C(0x9e3779b97f4a7c15);
+    x ^= x >> 29;
+    x *= UINT64_C(0xbf58476d1ce4e5b9);
+    return x ^ x >> 32;
+}
+
+static uint64_t pytheus_redis__random(pytheus_redis *redis) {
+    redis->random += UINT64_C(0x9e3779b97f4a7c15);
+    return pytheus_redis__spread(redis->random);
+}
+
+/* Identities of processes must differ over the fleet, and after a fork. */
+static void pytheus_redis__new_identity(pytheus_redis *redis) {
+    uint64_t seeds[2] = {0, 0};
+    int file = open("/dev/urandom", O_RDONLY);
+    if (file >= 0) {
+        (void)!read(file, seeds, sizeof seeds);
+        (void)close(file);
+    }
+    seeds[0] ^= pytheus_redis__spread((uint64_t)getpid() ^ (uint64_t)pytheus_redis__now() << 20);
+    seeds[1] ^= pytheus_redis__spread((uint64_t)(uintptr_t)redis ^
+                                      (uint64_t)(pytheus_redis__wall_clock() * 1e6));
+    redis->random = seeds[0] ^ seeds[1] << 1;
+    (void)snprintf(redis->id, sizeof redis->id, "%08lx%08lx%08lx%08lx",
+                   (unsigned long)(seeds[0] >> 32), (unsigned long)(seeds[0] & 0xffffffff),
+                   (unsigned long)(seeds[1] >> 32), (unsigned long)(seeds[1] & 0xffffffff));
+    memcpy(redis->sequence_key + strlen(redis->sequence_key) - 32, redis->id, 32);
+}
+
+/* ==== METRICS AND SERIES ==== */
+
+static void pytheus_redis__metric_free(pytheus_redis__metric *metric) {
+    size_t i;
+    for (i = 0; i < metric->num_labels; i++) {
+        PYTHEUS_REDIS_FREE(metric->labels[i]);
+    }
+    for (i = 0; metric->keys && i < 4 * metric->num_values; i++) {
+        pytheus_redis__bytes_free(&metric->keys[i]);
+    }
+    for (i = 0; i < metric->spellings_room; i++) {
+        PYTHEUS_REDIS_FREE(metric->spellings[i].text);
+    }
+    for (i = 0; i < metric->num_rows; i++) {
+        PYTHEUS_REDIS_FREE(metric->rows[i]);
+    }
+    pytheus_redis__bytes_free(&metric->read_expiring);
+    PYTHEUS_REDIS_FREE(metric->spellings);
+    PYTHEUS_REDIS_FREE(metric->rows);
+    PYTHEUS_REDIS_FREE(metric->touched);
+    PYTHEUS_REDIS_FREE(metric->keys);
+    PYTHEUS_REDIS_FREE(metric->le);
+    PYTHEUS_REDIS_FREE(metric->bounds);
+    PYTHEUS_REDIS_FREE(metric->help);
+    PYTHEUS_REDIS_FREE(metric->name);
+    PYTHEUS_REDIS_FREE(metric);
+}
+
+/* name, name:sum, name:count, name:0.5, name:+Inf, and before each the prefix */
+static void pytheus_redis__make_key(const pytheus_redis *redis, pytheus_redis__metric *metric,
+                                    size_t value) {
+    pytheus_redis__bytes *key = &metric->keys[value];
+    char bound[PYTHEUS_REDIS__NUMBER_SIZE] = "+Inf";
+    if (redis->prefix) {
+        pytheus_redis__add_string(key, redis->prefix);
+        pytheus_redis__add(key, "-", 1);
+    }
+    pytheus_redis__add_string(key, metric->name);
+    if (metric->type >= PYTHEUS_HISTOGRAM && value < 2) {
+        pytheus_redis__add_string(key, value == 0 ? ":sum" : ":count");
+    } else if (metric->type == PYTHEUS_HISTOGRAM) {
+        if (value - 2 < metric->num_bounds) {
+            pytheus_redis__bound_of_key(bound, metric->bounds[value - 2], redis->float_bounds);
+        }
+        pytheus_redis__add(key, ":", 1);
+        pytheus_redis__add_string(key, bound);
+    }
+}
+
+/* The fields of a hash do not expire in Redis. Those of an expiring gauge have the time of their
+   end in another hash, by the server's clock; these scripts change a field with its end, and drop
+   what has ended before they read. */
+static const char pytheus_redis__change_script[] =
+    "redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3]) local t = redis.call('TIME') "
+    "redis.call('HSET', KEYS[2], ARGV[2], "
+    "string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[4])) return 1";
+static const char pytheus_redis__read_script[] =
+    "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
+    "local ends = redis.call('HGETALL', KEYS[2]) for i = 1, #ends, 2 do "
+    "if tonumber(ends[i + 1]) <= now then redis.call('HDEL', KEYS[1], ends[i]) "
+    "redis.call('HDEL', KEYS[2], ends[i]) end end return redis.call('HGETALL', KEYS[1])";
+
+static void pytheus_redis__begin_script(pytheus_redis__bytes *command, size_t num_words,
+                                        const char *script, const pytheus_redis__bytes *key) {
+    pytheus_redis__add_head(command, '*', num_words);
+    pytheus_redis__add_bulk(command, "EVAL", 4);
+    pytheus_redis__add_bulk(command, script, strlen(script));
+    pytheus_redis__add_bulk(command, "2", 1);
+    pytheus_redis__add_bulk(command, key->at, key->used);
+    pytheus_redis__add_head(command, '$', key->used + strlen(":expires"));
+    pytheus_redis__add(command, key->at, key->used);
+    pytheus_redis__add_string(command, ":expires\r\n");
+}
+
+/* What the commands for a value have in common, so that a flush only copies it. */
+static void pytheus_redis__make_commands(const pytheus_redis *redis, pytheus_redis__metric *metric,
+                                         size_t value) {
+    const pytheus_redis__bytes *key = &metric->keys[value];
+    bool is_hash = metric->num_labels > 0;
+    const char *verbs[2];
+    char seconds[16];
+    size_t i;
+    verbs[0] = is_hash ? "HINCRBYFLOAT" : "INCRBYFLOAT";
+    verbs[1] = is_hash ? "HSET" : "SET";
+    for (i = 0; i < 2; i++) {
+        pytheus_redis__bytes *command = i ? &metric->sets[value] : &metric->changes[value];
+        if (is_hash && metric->expire_seconds > 0) {
+            pytheus_redis__begin_script(command, 9, pytheus_redis__change_script, key);
+            pytheus_redis__add_bulk(command, verbs[i], strlen(verbs[i]));
+            continue;
+        }
+        pytheus_redis__add_head(command, '*', is_hash ? 4 : 3);
+        pytheus_redis__add_bulk(command, verbs[i], strlen(verbs[i]));
+        pytheus_redis__add_bulk(command, key->at, key->used);
+    }
+    if (metric->expire_seconds > 0) {
+        pytheus_redis__begin_script(&metric->read_expiring, 5, pytheus_redis__read_script, key);
+    }
+    if (metric->expire_seconds > 0 || redis->expire_seconds < 0) {
+        return;
+    }
+    *pytheus_redis__put_integer(seconds, redis->expire_seconds) = '\0';
+    pytheus_redis__add_head(&metric->expires[value], '*', 3);
+    pytheus_redis__add_bulk(&metric->expires[value], "EXPIRE", 6);
+    pytheus_redis__add_bulk(&metric->expires[value], key->at, key->used);
+    pytheus_redis__add_bulk(&metric->expires[value], seconds, strlen(seconds));
+}
+
+static bool pytheus_redis__make_keys(const pytheus_redis *redis, pytheus_redis__metric *metric) {
+    size_t i, n = metric->num_values;
+    metric->keys =
+        (pytheus_redis__bytes *)PYTHEUS_REDIS_REALLOC(NULL, 4 * n * sizeof *metric->keys);
+    if (!metric->keys) {
+        return false;
+    }
+    memset((void *)metric->keys, 0, 4 * n * sizeof *metric->keys);
+    metric->touched = (uint64_t *)PYTHEUS_REDIS_REALLOC(NULL, n * sizeof *metric->touched);
+    if (!metric->touched) {
+        return false;
+    }
+    memset(metric->touched, 0, n * sizeof *metric->touched);
+    metric->changes = metric->keys + n;
+    metric->sets = metric->changes + n;
+    metric->expires = metric->sets + n;
+    for (i = 0; i < n; i++) {
+        pytheus_redis__make_key(redis, metric, i);
+        if (!metric->keys[i].failed) {
+            pytheus_redis__make_commands(redis, metric, i);
+        }
+        if (metric->keys[i].failed || metric->changes[i].failed || metric->sets[i].failed ||
+            metric->expires[i].failed || metric->read_expiring.failed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pytheus_redis__make_bounds(pytheus_redis__metric *metric,
+                                       const pytheus_series_desc *desc) {
+    size_t i, n = desc->num_bounds;
+    if (desc->type != PYTHEUS_HISTOGRAM) {
+        return true;
+    }
+    metric->bounds = (double *)PYTHEUS_REDIS_REALLOC(NULL, (n + 1) * sizeof *metric->bounds);
+    metric->le = (char(*)[PYTHEUS_REDIS__NUMBER_SIZE])PYTHEUS_REDIS_REALLOC(
+        NULL, (n + 1) * sizeof *metric->le);
+    if (!metric->bounds || !metric->le) {
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        metric->bounds[i] = desc->bounds[i];
+        pytheus_redis__bound_of_page(metric->le[i], desc->bounds[i]);
+    }
+    memcpy(metric->le[n], "+Inf", 5);
+    metric->num_bounds = n;
+    return true;
+}
+
+/* NULL: no memory. */
+static pytheus_redis__metric *pytheus_redis__metric_new(const pytheus_redis *redis,
+                                                        const pytheus_series_desc *desc) {
+    pytheus_redis__metric *metric =
+        (pytheus_redis__metric *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *metric);
+    bool good = metric != NULL;
+    size_t i;
+    if (!metric) {
+        return NULL;
+    }
+    memset((void *)metric, 0, sizeof *metric);
+    metric->type = desc->type;
+    metric->across = desc->across;
+    metric->expire_seconds = desc->expire_seconds;
+    metric->name = pytheus_redis__copy(desc->metric);
+    metric->help = pytheus_redis__copy(desc->help ? desc->help : "");
+    for (i = 0; i < desc->num_labels; i++) {
+        metric->labels[i] = pytheus_redis__copy(desc->labels[i].name);
+        good = good && metric->labels[i];
+        metric->num_labels = i + 1;
+    }
+    metric->num_values = desc->type == PYTHEUS_HISTOGRAM ? desc->num_bounds + 3
+                         : desc->type == PYTHEUS_SUMMARY ? 2
+                                                         : 1;
+    good = good && metric->name && metric->help && pytheus_redis__make_bounds(metric, desc) &&
+           pytheus_redis__make_keys(redis, metric);
+    if (!good) {
+        pytheus_redis__metric_free(metric);
+        return NULL;
+    }
+    return metric;
+}
+
+static bool pytheus_redis__is_metric(const pytheus_redis__metric *metric,
+                                     const pytheus_series_desc *desc) {
+    size_t i;
+    if (strcmp(metric->name, desc->metric) != 0 || metric->type != desc->type ||
+        metric->num_labels != desc->num_labels || metric->num_bounds != desc->num_bounds ||
+        metric->across != desc->across) {
+        return false;
+    }
+    for (i = 0; i < desc->num_labels; i++) {
+        if (strcmp(metric->labels[i], desc->labels[i].name) != 0) {
+            return false;
+        }
+    }
+    for (i = 0; i < desc->num_bounds; i++) {
+        if (!pytheus_redis__same(metric->bounds[i], desc->bounds[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Under the lock. The last one is the likeliest. */
+static pytheus_redis__metric *pytheus_redis__find_metric(const pytheus_redis *redis,
+                                                         const pytheus_series_desc *desc) {
+    pytheus_redis__metric *metric = redis->metrics;
+    while (metric && !pytheus_redis__is_metric(metric, desc)) {
+        metric = metric->next;
+    }
+    return metric;
+}
+
+/* The metric of a series; NULL: no memory. */
+static pytheus_redis__metric *pytheus_redis__metric_of(pytheus_redis *redis,
+                                                       const pytheus_series_desc *desc) {
+    pytheus_redis__metric *metric, *fresh;
+    (void)pthread_mutex_lock(&redis->lock);
+    metric = pytheus_redis__find_metric(redis, desc);
+    (void)pthread_mutex_unlock(&redis->lock);
+    if (metric) {
+        return metric;
+    }
+    fresh = pytheus_redis__metric_new(redis, desc);
+    if (!fresh) {
+        return NULL;
+    }
+    (void)pthread_mutex_lock(&redis->lock);
+    metric = pytheus_redis__find_metric(redis, desc);
+    if (!metric) {
+        *redis->last_metric = metric = fresh;
+        redis->last_metric = &fresh->next;
+        fresh = NULL;
+    }
+    (void)pthread_mutex_unlock(&redis->lock);
+    if (fresh) {
+        pytheus_redis__metric_free(fresh);
+    }
+    return metric;
+}
+
+/* After the last one NULL; before the first comes NULL. */
+static pytheus_redis__metric *pytheus_redis__next_metric(pytheus_redis *redis,
+                                                         const pytheus_redis__metric *metric) {
+    pytheus_redis__metric *next;
+    (void)pthread_mutex_lock(&redis->lock);
+    next = metric ? metric->next : redis->metrics;
+    (void)pthread_mutex_unlock(&redis->lock);
+    return next;
+}
+
+/* -- series -- */
+
+/* Under the lock. Of words that may not be used again there are no more than series before the
+   first removal. */
+static pytheus_redis__slot *pytheus_redis__take_slot(pytheus_redis *redis, size_t num_words) {
+    pytheus_redis__slot **at = &redis->free_slots, *slot;
+    while (*at && (*at)->num_words != num_words) {
+        at = &(*at)->next_free;
+    }
+    slot = *at;
+    if (slot) {
+        *at = slot->next_free;
+        return slot;
+    }
+    slot = (pytheus_redis__slot *)PYTHEUS_REDIS_REALLOC(
+        NULL, sizeof *slot + (num_words + PYTHEUS_REDIS__EXTRA_WORDS) * sizeof *slot->words);
+    if (slot) {
+        slot->num_words = num_words;
+        slot->next = redis->slots;
+        redis->slots = slot;
+    }
+    return slot;
+}
+
+static pytheus_redis__series *pytheus_redis__series_new(pytheus_redis__metric *metric,
+                                                        const pytheus_redis__bytes *field) {
+    size_t values = metric->num_values * sizeof(pytheus_redis__value);
+    pytheus_redis__series *series = (pytheus_redis__series *)PYTHEUS_REDIS_REALLOC(
+        NULL, sizeof *series + values + field->used + 1);
+    if (series) {
+        memset((void *)series, 0, sizeof *series + values);
+        series->metric = metric;
+        series->field = (char *)(series->acknowledged + metric->num_values);
+        series->field_size = field->used;
+        memcpy(series->field, field->at, field->used);
+    }
+    return series;
+}
+
+/* {"method": "GET", "code": "200"} */
+static bool pytheus_redis__make_field(pytheus_redis__bytes *field, const pytheus_label *labels,
+                                      size_t num_labels) {
+    size_t i;
+    pytheus_redis__add(field, "{", 1);
+    for (i = 0; i < num_labels; i++) {
+        pytheus_redis__add_string(field, i ? ", " : "");
+        pytheus_redis__add_json_string(field, labels[i].name);
+        pytheus_redis__add(field, ": ", 2);
+        pytheus_redis__add_json_string(field, labels[i].value);
+    }
+    pytheus_redis__add(field, "}", 1);
+    return !field->failed;
+}
+
+static void pytheus_redis__start_thread(pytheus_redis *redis);
+
+/* Under the lock. */
+static void pytheus_redis__put_last(pytheus_redis *redis, pytheus_redis__series *series) {
+    series->place = redis->num_series;
+    redis->series[redis->num_series++] = series;
+}
+
+/* Under the lock; false: no memory. */
+static bool pytheus_redis__enlist(pytheus_redis *redis, pytheus_redis__series *series,
+                                  size_t num_words) {
+    size_t i;
+    if (!pytheus_redis__grow((void **)&redis->series, redis->num_series, &redis->series_room,
+                             sizeof(pytheus_redis__series *))) {
+        return false;
+    }
+    series->slot = pytheus_redis__take_slot(redis, num_words);
+    if (!series->slot) {
+        return false;
+    }
+    series->mask = redis->has_removed ? pytheus_redis__random(redis) | 1 : 0;
+    for (i = 0; i < num_words + PYTHEUS_REDIS__EXTRA_WORDS; i++) {
+        PYTHEUS_REDIS__STORE(&series->slot->words[i], series->mask);
+    }
+    pytheus_redis__put_last(redis, series);
+    pytheus_redis__start_thread(redis);
+    return true;
+}
+
+static pytheus_err pytheus_redis__words_open(void *user, const pytheus_series_desc *desc,
+                                             pytheus_words *words) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__metric *metric = pytheus_redis__metric_of(redis, desc);
+    pytheus_redis__series *series = NULL;
+    pytheus_redis__bytes field = {NULL, 0, 0, false};
+    bool done;
+    if (metric && pytheus_redis__make_field(&field, desc->labels, desc->num_labels)) {
+        series = pytheus_redis__series_new(metric, &field);
+    }
+    pytheus_redis__bytes_free(&field);
+    if (!series) {
+        return pytheus_redis__no_memory(desc->metric);
+    }
+    (void)pthread_mutex_lock(&redis->lock);
+    done = pytheus_redis__enlist(redis, series, desc->num_words);
+    (void)pthread_mutex_unlock(&redis->lock);
+    if (!done) {
+        PYTHEUS_REDIS_FREE(series);
+        return pytheus_redis__no_memory(desc->metric);
+    }
+    words->at = series->slot->words;
+    words->mask = series->mask;
+    words->sets = words->at + desc->num_words + PYTHEUS_REDIS__SETS;
+    words->changed = metric->across == PYTHEUS_MOST_RECENT
+                         ? words->at + desc->num_words + PYTHEUS_REDIS__CHANGED
+                         : NULL;
+    words->series = series;
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus_redis__words_remove(void *user, const pytheus_words *words) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__series *series = (pytheus_redis__series *)words->series;
+    (void)pthread_mutex_lock(&redis->lock);
+    redis->has_removed = true;
+    series->is_removed = true;
+    (void)pthread_mutex_unlock(&redis->lock);
+    return PYTHEUS_OK;
+}
+
+/* Frees what is closed and has nothing left to say. Under the lock. */
+static void pytheus_redis__free_series(pytheus_redis *redis, pytheus_redis__series *series) {
+    if (series->row) {
+        series->row->num_local--;
+    }
+    if (series->slot && series->mask) {
+        series->slot->next_free = redis->free_slots;
+        redis->free_slots = series->slot;
+    }
+    PYTHEUS_REDIS_FREE(series);
+}
+
+/* Under the lock. What is removed before it was ever sent is removed in Redis too, where others may
+   have it, but not when such removals come faster than they can be sent. */
+static void pytheus_redis__close_series(pytheus_redis *redis, pytheus_redis__series *series,
+                                        size_t most) {
+    if (series->is_removed && !series->was_met && redis->num_closed >= most) {
+        pytheus_redis__series *last = redis->series[--redis->num_series];
+        redis->series[series->place] = last; /* which was not met either */
+        last->place = series->place;
+        pytheus_redis__free_series(redis, series);
+        return;
+    }
+    series->is_closed = true;
+    if (++redis->num_closed % PYTHEUS_REDIS__MOST_CLOSED == 0 && redis->has_thread) {
+        (void)!write(redis->wake[1], "", 1);
+    }
+}
+
+static void pytheus_redis__words_close(void *user, const pytheus_words *words) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__series *series = (pytheus_redis__series *)words->series;
+    (void)pthread_mutex_lock(&redis->lock);
+    pytheus_redis__close_series(redis, series, PYTHEUS_REDIS__MOST_CLOSED);
+    (void)pthread_mutex_unlock(&redis->lock);
+}
+
+static uint64_t pytheus_redis__word(const pytheus_redis__series *series, size_t i) {
+    return PYTHEUS_REDIS__LOAD(&series->slot->words[i]) ^ series->mask;
+}
+
+static double pytheus_redis__real(const pytheus_redis__series *series, size_t i) {
+    uint64_t bits = pytheus_redis__word(series, i);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+/* How often the series was set rather than added to. Read before its values: a set that comes
+   meanwhile is then sent again. */
+static uint64_t pytheus_redis__sets(const pytheus_redis__series *series) {
+    return pytheus_redis__word(series, series->slot->num_words + PYTHEUS_REDIS__SETS);
+}
+
+/* When the gauge was changed last, in seconds since 1970; the library does not mask it. */
+static double pytheus_redis__changed(const pytheus_redis__series *series) {
+    uint64_t bits =
+        PYTHEUS_REDIS__LOAD(&series->slot->words[series->slot->num_words + PYTHEUS_REDIS__CHANGED]);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return bits == series->mask ? 0 : v;
+}
+
+/* What is in the words, as Redis keeps it: buckets count all up to their bound. */
+static void pytheus_redis__values(const pytheus_redis__series *series,
+                                  pytheus_redis__value *values) {
+    const pytheus_redis__metric *metric = series->metric;
+    size_t i;
+    memset((void *)values, 0, metric->num_values * sizeof *values);
+    if (metric->type == PYTHEUS_COUNTER) {
+        values[0].whole = pytheus_redis__word(series, 0);
+        values[0].real = pytheus_redis__real(series, 1) + 0.0; /* a counter at -0 is at 0 */
+        return;
+    }
+    values[0].real = pytheus_redis__real(series, 0);
+    if (metric->type == PYTHEUS_SUMMARY) {
+        values[1].whole = pytheus_redis__word(series, 1);
+    }
+    for (i = 2; i < metric->num_values; i++) {
+        values[1].whole += pytheus_redis__word(series, i - 1);
+        values[i].whole = values[1].whole;
+    }
+}
+
+static double pytheus_redis__total(pytheus_redis__value value) {
+    return value.whole ? (double)(int64_t)value.whole + value.real : value.real;
+}
+
+/* ==== THE LINE: ONE THREAD AT A TIME TALKS TO REDIS ==== */
+
+static void pytheus_redis__log(const pytheus_redis *redis, const pytheus_redis__news *news) {
+    if (redis->logger.log) {
+        redis->logger.log(redis->logger.user, PYTHEUS_ERR_BACKEND, news->metric, news->sentence);
+    } else {
+        (void)fprintf(stderr, "pytheus: %s\n", news->sentence);
+    }
+}
+
+/* false: it was not free before the deadline. */
+static bool pytheus_redis__take_line(pytheus_redis *redis, int64_t deadline) {
+    bool taken;
+    (void)pthread_mutex_lock(&redis->lock);
+    while (redis->line_is_taken && pytheus_redis__now() < deadline) {
+        struct timeval now;
+        struct timespec until;
+        int64_t ms = deadline - pytheus_redis__now();
+        int64_t us;
+        (void)gettimeofday(&now, NULL);
+        us = (int64_t)now.tv_usec + ms * 1000;
+        until.tv_sec = now.tv_sec + (time_t)(us / 1000000);
+        until.tv_nsec = (long)(us % 1000000) * 1000;
+        (void)pthread_cond_timedwait(&redis->line_is_free, &redis->lock, &until);
+    }
+    taken = !redis->line_is_taken;
+    redis->line_is_taken = true;
+    (void)pthread_mutex_unlock(&redis->lock);
+    return taken;
+}
+
+static void pytheus_redis__free_line(pytheus_redis *redis) {
+    pytheus_redis__news news = redis->news;
+    redis->news.is_new = false;
+    (void)pthread_mutex_lock(&redis->lock);
+    redis->line_is_taken = false;
+    (void)pthread_cond_signal(&redis->line_is_free);
+    (void)pthread_mutex_unlock(&redis->lock);
+    if (news.is_new) {
+        pytheus_redis__log(redis, &news);
+    }
+}
+
+/* Tells the sentence of the thread's last error, unless it is what was told last. */
+static void pytheus_redis__tell(pytheus_redis *redis, const char *metric) {
+    const char *sentence = pytheus_last_error();
+    if (strncmp(redis->told, sentence, sizeof redis->told - 1) != 0) {
+        (void)snprintf(redis->told, sizeof redis->told, "%.159s", sentence);
+        (void)snprintf(redis->news.metric, sizeof redis->news.metric, "%.100s", metric);
+        (void)snprintf(redis->news.sentence, sizeof redis->news.sentence, "%s", sentence);
+        redis->news.is_new = true;
+    }
+}
+
+/* ==== THE CONNECTION ==== */
+
+static void pytheus_redis__disconnect(pytheus_redis *redis) {
+    if (redis->reader) {
+        redisReaderFree(redis->reader);
+        redis->reader = NULL;
+    }
+    if (redis->context) {
+        redisFree(redis->context);
+        redis->context = NULL;
+    }
+}
+
+static const char *pytheus_redis__place(const pytheus_redis *redis, char *place, size_t size) {
+    if (redis->unix_socket_path) {
+        (void)snprintf(place, size, "%.90s", redis->unix_socket_path);
+    } else {
+        (void)snprintf(place, size, "%.80s:%d", redis->host, redis->port);
+    }
+    return place;
+}
+
+/* why may be the reader's. */
+static pytheus_err pytheus_redis__lost(pytheus_redis *redis, const char *why) {
+    char place[100];
+    pytheus_err err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %s: %.100s",
+                                   pytheus_redis__place(redis, place, sizeof place), why);
+    pytheus_redis__disconnect(redis);
+    return err;
+}
+
+/* -- replies: hiredis calls these for every part of one, and keeps nothing -- */
+
+static pytheus_redis *pytheus_redis__of(const redisReadTask *task) {
+    return (pytheus_redis *)task->privdata;
+}
+
+static void pytheus_redis__got(const redisReadTask *task, const char *text, size_t size,
+                               long long n) {
+    pytheus_redis *redis = pytheus_redis__of(task);
+    if (task->type == REDIS_REPLY_ERROR && !redis->refusal[0]) {
+        (void)snprintf(redis->refusal, sizeof redis->refusal, "%.*s",
+                       (int)(size < 120 ? size : 120), text);
+    }
+    redis->take(redis, task, text, size, n);
+}
+
+static void *pytheus_redis__got_string(const redisReadTask *task, char *text, size_t size) {
+    pytheus_redis__got(task, text, size, 0);
+    return pytheus_redis__of(task);
+}
+
+#if HIREDIS_MAJOR >= 1
+typedef size_t pytheus_redis__elements;
+#else
+typedef int pytheus_redis__elements;
+#endif
+static void *pytheus_redis__got_array(const redisReadTask *task, pytheus_redis__elements n) {
+    pytheus_redis__got(task, "", 0, (long long)n);
+    return pytheus_redis__of(task);
+}
+
+static void *pytheus_redis__got_integer(const redisReadTask *task, long long n) {
+    pytheus_redis__got(task, "", 0, n);
+    return pytheus_redis__of(task);
+}
+
+/* Its type is still that of what might have been. */
+static void *pytheus_redis__got_nil(const redisReadTask *task) {
+    redisReadTask nil = *task;
+    nil.type = REDIS_REPLY_NIL;
+    pytheus_redis__got(&nil, "", 0, 0);
+    return pytheus_redis__of(task);
+}
+
+#if HIREDIS_MAJOR >= 1
+static void *pytheus_redis__got_double(const redisReadTask *task, double v, char *text,
+                                       size_t size) {
+    (void)v;
+    return pytheus_redis__got_string(task, text, size);
+}
+
+static void *pytheus_redis__got_bool(const redisReadTask *task, int v) {
+    return pytheus_redis__got_integer(task, v);
+}
+#endif
+
+static void pytheus_redis__forget(void *reply) {
+    (void)reply;
+}
+
+/* NULL: no memory. */
+static redisReader *pytheus_redis__reader_new(pytheus_redis *redis) {
+    static redisReplyObjectFunctions functions;
+    redisReader *fresh;
+    functions.createString = pytheus_redis__got_string;
+    functions.createArray = pytheus_redis__got_array;
+    functions.createInteger = pytheus_redis__got_integer;
+    functions.createNil = pytheus_redis__got_nil;
+#if HIREDIS_MAJOR >= 1
+    functions.createDouble = pytheus_redis__got_double;
+    functions.createBool = pytheus_redis__got_bool;
+#endif
+    functions.freeObject = pytheus_redis__forget;
+    fresh = redisReaderCreateWithFunctions(&functions);
+    if (fresh) {
+        fresh->privdata = redis;
+    }
+    return fresh;
+}
+
+/* Takes what the socket has; an error is the connection's end. */
+static pytheus_err pytheus_redis__receive(pytheus_redis *redis) {
+    char input[16384];
+    void *reply = redis;
+    ssize_t size = recv(redis->context->fd, input, sizeof input, MSG_DONTWAIT);
+    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+        return PYTHEUS_OK;
+    }
+    if (size <= 0) {
+        return pytheus_redis__lost(redis, size ? strerror(errno) : "closed the connection");
+    }
+    if (redisReaderFeed(redis->reader, input, (size_t)size) != REDIS_OK) {
+        return pytheus_redis__lost(redis, redis->reader->errstr);
+    }
+    while (reply) {
+        reply = NULL;
+        if (redisReaderGetReply(redis->reader, &reply) != REDIS_OK) {
+            return pytheus_redis__lost(redis, redis->reader->errstr);
+        }
+        redis->num_replies += reply != NULL;
+    }
+    if (redis->is_broken || redis->reader->len > PYTHEUS_REDIS__LARGEST_STRING) {
+        return pytheus_redis__lost(redis, "what came is no answer to what was asked");
+    }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus_redis__send(pytheus_redis *redis, const char *text, size_t size,
+                                       size_t *sent) {
+    ssize_t n = send(redis->context->fd, text + *sent, size - *sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        return pytheus_redis__lost(redis, strerror(errno));
+    }
+    *sent += n > 0 ? (size_t)n : 0;
+    return PYTHEUS_OK;
+}
+
+/* Sends commands, and gives all parts of that many replies to take. After an error there is no
+   connection any more. */
+static pytheus_err pytheus_redis__exchange(pytheus_redis *redis, const pytheus_redis__bytes *text,
+                                           size_t num_replies, pytheus_redis__take *take,
+                                           int64_t deadline) {
+    pytheus_err err = PYTHEUS_OK;
+    size_t sent = 0;
+    redis->take = take;
+    redis->num_replies = 0;
+    redis->is_broken = false;
+    redis->refusal[0] = '\0';
+    if (text->failed) {
+        return pytheus_redis__lost(redis, "out of memory");
+    }
+    while (!err && redis->num_replies < num_replies) {
+        int64_t left = deadline - pytheus_redis__now();
+        struct pollfd ready;
+        if (sent < text->used) {
+            err = pytheus_redis__send(redis, text->at, text->used, &sent);
+        }
+        if (err) {
+            return err;
+        }
+        ready.fd = redis->context->fd;
+        ready.events = (short)(POLLIN | (sent < text->used ? POLLOUT : 0));
+        ready.revents = 0;
+        if (left <= 0 || poll(&ready, 1, (int)left) == 0) {
+            return pytheus_redis__lost(redis, "no answer in time");
+        }
+        if (ready.revents & (POLLIN | POLLHUP | POLLERR)) {
+            err = pytheus_redis__receive(redis);
+        }
+    }
+    return !err && redis->num_replies > num_replies
+               ? pytheus_redis__lost(redis, "more answers than questions")
+               : err;
+}
+
+/* -- greeting -- */
+
+static void pytheus_redis__take_greeting(pytheus_redis *redis, const redisReadTask *task,
+                                         const char *text, size_t size, long long n) {
+    static const char enabled[] = "cluster_enabled:1";
+    size_t i, step = redis->first_step + redis->num_replies;
+    double number = 0;
+    (void)n;
+    if (task->type == REDIS_REPLY_ERROR && step != PYTHEUS_REDIS__INFO) {
+        redis->failed_step = redis->failed_step ? redis->failed_step : step;
+    } else if (step == PYTHEUS_REDIS__INFO) {
+        for (i = 0; i + sizeof enabled - 1 <= size; i++) {
+            redis->is_cluster |= memcmp(text + i, enabled, sizeof enabled - 1) == 0;
+        }
+        if (!redis->failed_step) {
+            redis->refusal[0] = '\0'; /* one who may not ask goes on */
+        }
+    } else if (step == PYTHEUS_REDIS__GET && task->type == REDIS_REPLY_STRING) {
+        redis->is_broken |= !pytheus_redis__read_number(text, size, &number);
+        redis->found = (uint64_t)number;
+    }
+}
+
+static void pytheus_redis__add_greeting(pytheus_redis *redis) {
+    char db[16];
+    pytheus_redis__bytes *out = &redis->out;
+    pytheus_redis__clear(out);
+    redis->first_step = PYTHEUS_REDIS__SELECT;
+    if (redis->password && redis->username) {
+        pytheus_redis__command_3(out, "AUTH", redis->username, redis->password);
+        redis->first_step = PYTHEUS_REDIS__AUTH;
+    } else if (redis->password) {
+        pytheus_redis__command_2(out, "AUTH", redis->password);
+        redis->first_step = PYTHEUS_REDIS__AUTH;
+    }
+    *pytheus_redis__put_integer(db, redis->db) = '\0';
+    pytheus_redis__command_2(out, "SELECT", db);
+    pytheus_redis__command_2(out, "INFO", "cluster");
+}
+
+/* Watches the key, and asks what it holds. */
+static pytheus_err pytheus_redis__watch(pytheus_redis *redis, int64_t deadline) {
+    pytheus_err err;
+    size_t num_replies = PYTHEUS_REDIS__STEPS - redis->first_step;
+    pytheus_redis__command_2(&redis->out, "WATCH", redis->sequence_key);
+    pytheus_redis__command_2(&redis->out, "GET", redis->sequence_key);
+    redis->found = 0;
+    redis->failed_step = 0;
+    err = pytheus_redis__exchange(redis, &redis->out, num_replies, pytheus_redis__take_greeting,
+                                  deadline);
+    if (!err && redis->is_cluster) {
+        (void)pytheus_redis__lost(redis, "is a Redis Cluster, where the keys of a metric are not "
+                                         "in one place: use one that is none");
+        return PYTHEUS_ERR_CONFIG;
+    }
+    if (!err && redis->failed_step) {
+        char refusal[sizeof redis->refusal];
+        bool is_configured = redis->failed_step <= PYTHEUS_REDIS__SELECT &&
+                             strncmp(redis->refusal, "LOADING", 7) != 0;
+        memcpy(refusal, redis->refusal, sizeof refusal);
+        err = pytheus_redis__lost(redis, refusal);
+        err = is_configured ? PYTHEUS_ERR_CONFIG : err;
+    }
+    return err;
+}
+
+static pytheus_err pytheus_redis__greet(pytheus_redis *redis, int64_t deadline) {
+    redis->is_cluster = false;
+    pytheus_redis__add_greeting(redis);
+    return pytheus_redis__watch(redis, deadline);
+}
+
+static pytheus_err pytheus_redis__connect(pytheus_redis *redis, int64_t deadline) {
+    struct timeval timeout;
+    pytheus_redis__disconnect(redis);
+    timeout.tv_sec = redis->connect_ms / 1000;
+    timeout.tv_usec = redis->connect_ms % 1000 * 1000;
+    redis->context = redis->unix_socket_path
+                         ? redisConnectUnixWithTimeout(redis->unix_socket_path, timeout)
+                         : redisConnectWithTimeout(redis->host, redis->port, timeout);
+    if (!redis->context || redis->context->err) {
+        char why[100];
+        (void)snprintf(why, sizeof why, "%.90s",
+                       redis->context ? redis->context->errstr : "out of memory");
+        return pytheus_redis__lost(redis, why);
+    }
+    (void)fcntl(redis->context->fd, F_SETFD, FD_CLOEXEC);
+    redis->reader = pytheus_redis__reader_new(redis);
+    return redis->reader ? pytheus_redis__greet(redis, deadline)
+                         : pytheus_redis__lost(redis, "out of memory");
+}
+
+/* A server that has closed, or says what nobody asked, is found out before something is sent. */
+static bool pytheus_redis__is_connected(pytheus_redis *redis) {
+    struct pollfd ready;
+    if (!redis->context) {
+        return false;
+    }
+    ready.fd = redis->context->fd;
+    ready.events = POLLIN;
+    ready.revents = 0;
+    return poll(&ready, 1, 0) == 0;
+}
+
+/* ==== TRANSACTIONS: EACH CHANGE ONCE ==== */
+
+static void pytheus_redis__take_transaction(pytheus_redis *redis, const redisReadTask *task,
+                                            const char *text, size_t size, long long n) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    size_t step = redis->num_replies, last = transaction->num_changes + 1;
+    (void)text;
+    (void)size;
+    (void)n;
+    if (task->parent) {
+        if (step == last + 1 && task->type == REDIS_REPLY_ERROR &&
+            (size_t)task->idx < transaction->num_changes) {
+            transaction->changes[task->idx].has_failed = true;
+        }
+    } else if (step == last + 1) {
+        transaction->outcome = task->type == REDIS_REPLY_ARRAY ? PYTHEUS_REDIS__DONE
+                               : task->type == REDIS_REPLY_NIL ? PYTHEUS_REDIS__VOID
+                                                               : PYTHEUS_REDIS__ABORTED;
+        redis->is_broken |= task->type == REDIS_REPLY_STRING || task->type == REDIS_REPLY_INTEGER;
+    } else if (task->type == REDIS_REPLY_ERROR && step >= 1 && step < last) {
+        transaction->changes[step - 1].has_failed = true;
+    } else if (task->type == REDIS_REPLY_ERROR && step == last + 2) {
+        redis->is_broken = true; /* the key is not watched */
+    }
+}
+
+/* What Redis refused, or could not do, is told and kept back for a while. */
+static void pytheus_redis__refused(pytheus_redis *redis, pytheus_redis__series *series) {
+    bool is_told = series->refused_until != 0;
+    series->refused_until = pytheus_redis__now() + PYTHEUS_REDIS__REFUSED_SECONDS * 1000;
+    redis->flush_errors++;
+    if (!is_told) {
+        (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s", series->metric->name,
+                           redis->refusal[0] ? redis->refusal : "refused");
+        pytheus_redis__tell(redis, series->metric->name);
+    }
+}
+
+static void pytheus_redis__unlist(pytheus_redis__series *series) {
+    if (series->row) {
+        series->row->num_local--;
+        series->row = NULL;
+    }
+}
+
+static void pytheus_redis__acknowledge(pytheus_redis *redis) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    bool all_done = true;
+    size_t i;
+    for (i = 0; i < transaction->num_changes; i++) {
+        const pytheus_redis__change *change = &transaction->changes[i];
+        pytheus_redis__series *series = change->series;
+        all_done = all_done && !change->has_failed;
+        if (series && change->has_failed) {
+            pytheus_redis__refused(redis, series);
+        } else if (series && !change->is_removal) {
+            series->acknowledged[change->value] = change->becomes;
+        }
+        if (series && change->is_last) {
+            if (all_done && change->is_removal) {
+                series->is_gone = true;
+                pytheus_redis__unlist(series);
+            } else if (all_done) {
+                series->sets = change->sets;
+                series->is_known = true;
+                series->refused_until = 0;
+            }
+            all_done = true;
+        }
+    }
+    redis->base = transaction->number;
+    transaction->number = 0;
+    redis->last_flush = pytheus_redis__now();
+    redis->last_flush_time = pytheus_redis__wall_clock();
+}
+
+/* After the server lost its data. Counters begin again; what gauges say is said again. */
+static void pytheus_redis__begin_again(pytheus_redis *redis) {
+    size_t i;
+    (void)pthread_mutex_lock(&redis->lock);
+    for (i = 0; i < redis->num_series; i++) {
+        pytheus_redis__series *series = redis->series[i];
+        series->is_known = false;
+        if (series->metric->type == PYTHEUS_GAUGE) {
+            memset((void *)series->acknowledged, 0, sizeof *series->acknowledged);
+        }
+        if (series->metric->type <= PYTHEUS_GAUGE) {
+            series->sets = 0;
+        }
+    }
+    (void)pthread_mutex_unlock(&redis->lock);
+    redis->transaction.number = 0;
+    redis->base = redis->found;
+    redis->process_index = 0;
+    redis->has_begun_again = true;
+}
+
+static pytheus_err pytheus_redis__send_transaction(pytheus_redis *redis, int64_t deadline);
+
+/* With the key watched and read: whether a transaction came whose answer did not. */
+static pytheus_err pytheus_redis__resolve(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    if (transaction->number && redis->found == transaction->number) {
+        pytheus_redis__acknowledge(redis);
+        return PYTHEUS_OK;
+    }
+    if (redis->found != redis->base) {
+        pytheus_redis__begin_again(redis);
+        return PYTHEUS_OK;
+    }
+    if (!transaction->number) {
+        return PYTHEUS_OK;
+    }
+    transaction->was_sent_before = true;
+    return pytheus_redis__send_transaction(redis, deadline);
+}
+
+static bool pytheus_redis__refuses_all(const char *refusal) {
+    static const char *const all[] = {"OOM",         "READONLY",   "LOADING",
+                                      "MISCONF",     "NOREPLICAS", "MASTERDOWN",
+                                      "CLUSTERDOWN", "BUSY",       "NOAUTH"};
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof *all; i++) {
+        if (strncmp(refusal, all[i], strlen(all[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing was done. Which series was to blame is known, unless the server takes nothing at all: it
+   may have become a replica, so the name is looked up again. */
+static pytheus_err pytheus_redis__aborted(pytheus_redis *redis) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    char refusal[sizeof redis->refusal];
+    bool refuses_all = pytheus_redis__refuses_all(redis->refusal), blames = false;
+    size_t i;
+    memcpy(refusal, redis->refusal, sizeof refusal);
+    for (i = 0; !refuses_all && i < transaction->num_changes; i++) {
+        if (transaction->changes[i].has_failed && transaction->changes[i].series) {
+            pytheus_redis__refused(redis, transaction->changes[i].series);
+            blames = true;
+        }
+        transaction->changes[i].has_failed = false;
+    }
+    if (!transaction->was_sent_before) {
+        transaction->number = 0;
+    }
+    if (blames && !transaction->number) {
+        return PYTHEUS_OK;
+    }
+    if (strncmp(refusal, "OOM", 3) != 0) {
+        return pytheus_redis__lost(redis, refusal);
+    }
+    return pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.120s", refusal);
+}
+
+static pytheus_err pytheus_redis__send_transaction(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_err err;
+    transaction->outcome = PYTHEUS_REDIS__UNKNOWN;
+    err = pytheus_redis__exchange(redis, &transaction->text, transaction->num_changes + 4,
+                                  pytheus_redis__take_transaction, deadline);
+    if (err) {
+        return err;
+    }
+    if (transaction->outcome == PYTHEUS_REDIS__DONE) {
+        pytheus_redis__acknowledge(redis);
+        return PYTHEUS_OK;
+    }
+    if (transaction->outcome == PYTHEUS_REDIS__ABORTED) {
+        return pytheus_redis__aborted(redis);
+    }
+    pytheus_redis__clear(&redis->out);
+    redis->first_step = PYTHEUS_REDIS__WATCH;
+    err = pytheus_redis__watch(redis, deadline);
+    return err ? err : pytheus_redis__resolve(redis, deadline);
+}
+
+/* A connection whose key is watched, with nothing left open. */
+static pytheus_err pytheus_redis__be_connected(pytheus_redis *redis, int64_t deadline) {
+    pytheus_err err = PYTHEUS_OK;
+    if (!pytheus_redis__is_connected(redis)) {
+        err = pytheus_redis__connect(redis, deadline);
+        err = err ? err : pytheus_redis__resolve(redis, deadline);
+    } else if (redis->transaction.number) {
+        err = pytheus_redis__send_transaction(redis, deadline);
+    }
+    return err;
+}
+
+/* ==== WHAT HAS CHANGED ==== */
+
+/* An increment for Redis, which keeps 17 digits after the point and no more: what is below them
+   stays here until it adds up. Returns the end of the text, out itself where there is nothing to
+   add; *becomes is what is acknowledged when Redis has added it. */
+static char *pytheus_redis__put_increment(char *out, pytheus_redis__value now,
+                                          pytheus_redis__value acknowledged,
+                                          pytheus_redis__value *becomes) {
+    const double last_digit = 1e17;
+    int64_t whole = (int64_t)(now.whole - acknowledged.whole);
+    double real = now.real - acknowledged.real;
+    *becomes = now;
+    if (pytheus_redis__same(real, 0)) {
+        return whole ? pytheus_redis__put_integer(out, whole) : out;
+    }
+    if (!whole && real < 0.0625 && real > -0.0625) {
+        pytheus_redis__decimal decimal;
+        double digits = real * last_digit;
+        int64_t n = (int64_t)(digits < 0 ? digits - 0.5 : digits + 0.5);
+        if (!n) {
+            return out;
+        }
+        becomes->real = acknowledged.real + (double)n / last_digit;
+        decimal.num_digits =
+            (int)(pytheus_redis__put_integer(decimal.digits, n < 0 ? -n : n) - decimal.digits);
+        decimal.point = decimal.num_digits - 17;
+        while (decimal.digits[decimal.num_digits - 1] == '0') {
+            decimal.num_digits--;
+        }
+        *out = '-';
+        return pytheus_redis__put_plain(out + (n < 0), &decimal, false);
+    }
+    return pytheus_redis__put_number(out, (double)whole + real);
+}
+
+/* NULL: no memory. */
+static pytheus_redis__change *pytheus_redis__add_change(pytheus_redis *redis,
+                                                        pytheus_redis__series *series) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_redis__change *change;
+    if (!pytheus_redis__grow((void **)&transaction->changes, transaction->num_changes,
+                             &transaction->changes_room, sizeof *change)) {
+        transaction->text.failed = true;
+        return NULL;
+    }
+    change = &transaction->changes[transaction->num_changes++];
+    memset((void *)change, 0, sizeof *change);
+    change->series = series;
+    return change;
+}
+
+/* Keeps the key, once in a transaction. */
+static void pytheus_redis__touch(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                 size_t value) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    const pytheus_redis__bytes *expire = &metric->expires[value];
+    if (expire->used && metric->touched[value] != transaction->number &&
+        pytheus_redis__add_change(redis, NULL)) {
+        metric->touched[value] = transaction->number;
+        pytheus_redis__add(&transaction->text, expire->at, expire->used);
+    }
+}
+
+/* What pytheus_redis_gauge_set_for says to an operation that waits for Redis. */
+static __thread uint64_t pytheus_redis__lasts_here;
+
+static uint64_t pytheus_redis__lasts(const pytheus_redis__series *series) {
+    return series->slot
+               ? pytheus_redis__word(series, series->slot->num_words + PYTHEUS_REDIS__LASTS)
+               : pytheus_redis__lasts_here;
+}
+
+/* How long a value of an expiring gauge lasts: the end of a script's call that changes a field, or
+   a command for a key. */
+static void pytheus_redis__let_expire(pytheus_redis *redis, const pytheus_redis__series *series) {
+    const pytheus_redis__metric *metric = series->metric;
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    uint64_t own = pytheus_redis__lasts(series);
+    double ms =
+        own && own <= UINT64_C(1000000000000000) ? (double)own : metric->expire_seconds * 1000;
+    char number[PYTHEUS_REDIS__NUMBER_SIZE];
+    *pytheus_redis__put_integer(number, ms < 1      ? 1
+                                        : ms > 1e15 ? 1000000000000000
+                                                    : (int64_t)ms) = '\0';
+    if (metric->num_labels) {
+        pytheus_redis__add_bulk(text, number, strlen(number));
+    } else if (pytheus_redis__add_change(redis, NULL)) {
+        pytheus_redis__add_string(text, "*3\r\n$7\r\nPEXPIRE\r\n");
+        pytheus_redis__add_bulk(text, metric->keys[0].at, metric->keys[0].used);
+        pytheus_redis__add_bulk(text, number, strlen(number));
+    }
+}
+
+static void pytheus_redis__change_value(pytheus_redis *redis, pytheus_redis__series *series,
+                                        size_t value, pytheus_redis__value now, bool is_set) {
+    pytheus_redis__metric *metric = series->metric;
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    const pytheus_redis__bytes *begin = is_set ? &metric->sets[value] : &metric->changes[value];
+    pytheus_redis__value becomes = now;
+    char number[PYTHEUS_REDIS__NUMBER_SIZE], *end = number;
+    pytheus_redis__change *change;
+    if (is_set) {
+        end = pytheus_redis__put_number(number, pytheus_redis__total(now));
+    } else {
+        end = pytheus_redis__put_increment(number, now, series->acknowledged[value], &becomes);
+    }
+    if (end == number) {
+        if (series->is_known) {
+            return;
+        }
+        *end++ = '0'; /* it is there from now on */
+    }
+    change = pytheus_redis__add_change(redis, series);
+    if (!change) {
+        return;
+    }
+    change->value = value;
+    change->becomes = becomes;
+    pytheus_redis__add(text, begin->at, begin->used);
+    if (metric->num_labels) {
+        pytheus_redis__add_bulk(text, series->field, series->field_size);
+    }
+    pytheus_redis__add_bulk(text, number, (size_t)(end - number));
+    if (metric->expire_seconds > 0) {
+        pytheus_redis__let_expire(redis, series);
+    }
+    pytheus_redis__touch(redis, metric, value);
+}
+
+/* Whether a value can't be reached by adding: Redis refuses infinities and what is no number. */
+static bool pytheus_redis__must_be_set(pytheus_redis__value now,
+                                       pytheus_redis__value acknowledged) {
+    return !pytheus_redis__is_finite(now.real - acknowledged.real) &&
+           memcmp(&now.real, &acknowledged.real, sizeof now.real) != 0;
+}
+
+/* The last change of a series says what all of them have brought. */
+static void pytheus_redis__end_series(pytheus_redis *redis, size_t first, uint64_t sets,
+                                      bool is_removal) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    size_t i;
+    for (i = transaction->num_changes; i-- > first;) {
+        pytheus_redis__change *change = &transaction->changes[i];
+        if (change->series) {
+            change->sets = sets;
+            change->is_last = true;
+            break;
+        }
+    }
+    for (i = first; i < transaction->num_changes; i++) {
+        transaction->changes[i].is_removal = is_removal;
+    }
+}
+
+static void pytheus_redis__change_series(pytheus_redis *redis, pytheus_redis__series *series,
+                                         pytheus_redis__value *values) {
+    const pytheus_redis__metric *metric = series->metric;
+    uint64_t sets = pytheus_redis__sets(series);
+    size_t i, first = redis->transaction.num_changes;
+    pytheus_redis__values(series, values);
+    for (i = 0; i < metric->num_values; i++) {
+        pytheus_redis__value old = series->acknowledged[i];
+        bool is_set = sets != series->sets || pytheus_redis__must_be_set(values[i], old);
+        bool is_old = values[i].whole == old.whole &&
+                      memcmp(&values[i].real, &old.real, sizeof old.real) == 0;
+        if (!series->is_known || is_set || !is_old) {
+            pytheus_redis__change_value(redis, series, i, values[i], is_set);
+        }
+    }
+    pytheus_redis__end_series(redis, first, sets, false);
+}
+
+static void pytheus_redis__remove_series(pytheus_redis *redis, pytheus_redis__series *series) {
+    const pytheus_redis__metric *metric = series->metric;
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    size_t i, first = redis->transaction.num_changes;
+    for (i = 0; i < metric->num_values; i++) {
+        const pytheus_redis__bytes *key = &metric->keys[i];
+        if (pytheus_redis__add_change(redis, series)) {
+            pytheus_redis__add_head(text, '*', metric->num_labels ? 3 : 2);
+            pytheus_redis__add_string(text,
+                                      metric->num_labels ? "$4\r\nHDEL\r\n" : "$3\r\nDEL\r\n");
+            pytheus_redis__add_bulk(text, key->at, key->used);
+            if (metric->num_labels) {
+                pytheus_redis__add_bulk(text, series->field, series->field_size);
+            }
+        }
+    }
+    pytheus_redis__end_series(redis, first, 0, true);
+}
+
+/* ==== GAUGES OF EACH PROCESS ==== */
+
+/* A process that has gauges of its own has a number, a place in the set of processes, and a hash,
+   whose fields are "name {labels}" and whose values "value seconds-since-1970". */
+
+static void pytheus_redis__own_key(const pytheus_redis *redis, const char *name, uint64_t index,
+                                   pytheus_redis__bytes *key) {
+    char number[24];
+    pytheus_redis__clear(key);
+    if (redis->prefix) {
+        pytheus_redis__add_string(key, redis->prefix);
+        pytheus_redis__add(key, "-", 1);
+    }
+    pytheus_redis__add_string(key, name);
+    if (index) {
+        *pytheus_redis__put_integer(number, (int64_t)index) = '\0';
+        pytheus_redis__add_string(key, number);
+    }
+    pytheus_redis__add(key, "", 1);
+}
+
+static void pytheus_redis__take_index(pytheus_redis *redis, const redisReadTask *task,
+                                      const char *text, size_t size, long long n) {
+    (void)text;
+    (void)size;
+    redis->process_index = task->type == REDIS_REPLY_INTEGER && n > 0 ? (uint64_t)n : 0;
+}
+
+static bool pytheus_redis__has_process_gauges(pytheus_redis *redis) {
+    pytheus_redis__metric *metric = NULL;
+    while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        if (metric->across != PYTHEUS_SHARED) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Gets a number for this process, if it needs one. */
+static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t deadline) {
+    pytheus_err err;
+    if (redis->process_index || redis->ends || !pytheus_redis__has_process_gauges(redis)) {
+        return PYTHEUS_OK;
+    }
+    pytheus_redis__clear(&redis->out);
+    pytheus_redis__own_key(redis, "pytheus:gauge_index", 0, &redis->scratch);
+    if (!redis->scratch.failed) {
+        pytheus_redis__command_2(&redis->out, "INCR", redis->scratch.at);
+    }
+    err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_index, deadline);
+    if (!err && !redis->process_index) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: no number for this process: %.100s",
+                           redis->refusal);
+    }
+    redis->process_refreshed = 0;
+    return err;
+}
+
+static bool pytheus_redis__must_refresh(const pytheus_redis *redis) {
+    return !redis->process_refreshed || pytheus_redis__now() - redis->process_refreshed >
+                                            PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS * 1000;
+}
+
+static void pytheus_redis__add_process_gauge(pytheus_redis *redis, pytheus_redis__series *series) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    const char *words[4];
+    char number[2 * PYTHEUS_REDIS__NUMBER_SIZE], *end;
+    uint64_t sets = pytheus_redis__sets(series);
+    pytheus_redis__value now = {0, 0};
+    size_t first = transaction->num_changes, key_size;
+    pytheus_redis__change *change;
+    now.real = pytheus_redis__real(series, 0);
+    if (!redis->process_index) {
+        return;
+    }
+    if (series->is_known && sets == series->sets && !pytheus_redis__must_refresh(redis) &&
+        memcmp(&now.real, &series->acknowledged[0].real, sizeof now.real) == 0) {
+        return;
+    }
+    change = pytheus_redis__add_change(redis, series);
+    if (!change) {
+        return;
+    }
+    change->becomes = now;
+    end = pytheus_redis__put_number(number, now.real);
+    *end++ = ' ';
+    *pytheus_redis__put_number(end, pytheus_redis__changed(series)) = '\0';
+    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
+    key_size = redis->scratch.used;
+    pytheus_redis__add_string(&redis->scratch, series->metric->name);
+    pytheus_redis__add(&redis->scratch, " ", 1);
+    pytheus_redis__add(&redis->scratch, series->field, series->field_size);
+    pytheus_redis__add(&redis->scratch, "", 1);
+    if (redis->scratch.failed) {
+        transaction->text.failed = true;
+        return;
+    }
+    words[0] = "HSET";
+    words[1] = redis->scratch.at;
+    words[2] = redis->scratch.at + key_size;
+    words[3] = number;
+    pytheus_redis__command(&transaction->text, words, 4);
+    transaction->has_process = true;
+    pytheus_redis__end_series(redis, first, sets, false);
+}
+
+static void pytheus_redis__remove_process_gauge(pytheus_redis *redis,
+                                                pytheus_redis__series *series) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    size_t first = transaction->num_changes, key_size;
+    if (!pytheus_redis__add_change(redis, series)) {
+        return;
+    }
+    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
+    key_size = redis->scratch.used;
+    pytheus_redis__add_string(&redis->scratch, series->metric->name);
+    pytheus_redis__add(&redis->scratch, " ", 1);
+    pytheus_redis__add(&redis->scratch, series->field, series->field_size);
+    pytheus_redis__add(&redis->scratch, "", 1);
+    if (redis->scratch.failed) {
+        transaction->text.failed = true;
+        return;
+    }
+    pytheus_redis__command_3(&transaction->text, "HDEL", redis->scratch.at,
+                             redis->scratch.at + key_size);
+    pytheus_redis__end_series(redis, first, 0, true);
+}
+
+/* Ends a transaction that has this process's gauges. */
+static void pytheus_redis__keep_process(pytheus_redis *redis) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    char index[24], seconds[24];
+    *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
+    *pytheus_redis__put_integer(seconds, PYTHEUS_REDIS__PROCESS_SECONDS) = '\0';
+    pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
+    if (!redis->scratch.failed && pytheus_redis__add_change(redis, NULL)) {
+        pytheus_redis__command_3(&transaction->text, "SADD", redis->scratch.at, index);
+    }
+    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
+    if (!redis->scratch.failed && pytheus_redis__add_change(redis, NULL)) {
+        pytheus_redis__command_3(&transaction->text, "EXPIRE", redis->scratch.at, seconds);
+    }
+    transaction->text.failed |= redis->scratch.failed;
+}
+
+static void pytheus_redis__take_nothing(pytheus_redis *redis, const redisReadTask *task,
+                                        const char *text, size_t size, long long n) {
+    (void)redis;
+    (void)task;
+    (void)text;
+    (void)size;
+    (void)n;
+}
+
+/* The process ends, and its gauges with it, and what tells its flushes apart. */
+static void pytheus_redis__end_process(pytheus_redis *redis, int64_t deadline) {
+    char index[24];
+    if (!redis->transaction.number) {
+        pytheus_redis__clear(&redis->out);
+        pytheus_redis__command_2(&redis->out, "DEL", redis->sequence_key);
+        if (!pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_nothing,
+                                     deadline)) {
+            redis->base = 0;
+        }
+    }
+    if (!redis->process_index || !redis->context) {
+        return;
+    }
+    pytheus_redis__clear(&redis->out);
+    *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
+    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
+    if (!redis->scratch.failed) {
+        pytheus_redis__command_2(&redis->out, "DEL", redis->scratch.at);
+    }
+    pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
+    if (!redis->scratch.failed) {
+        pytheus_redis__command_3(&redis->out, "SREM", redis->scratch.at, index);
+        (void)pytheus_redis__exchange(redis, &redis->out, 2, pytheus_redis__take_nothing, deadline);
+    }
+    redis->process_index = 0;
+}
+
+/* ==== FLUSHING ==== */
+
+/* Copies the next series from *cursor on; 0: there are no more. */
+static size_t pytheus_redis__next_batch(pytheus_redis *redis, size_t *cursor,
+                                        pytheus_redis__series **batch) {
+    size_t i, n;
+    (void)pthread_mutex_lock(&redis->lock);
+    n = *cursor < redis->num_series ? redis->num_series - *cursor : 0;
+    n = n < (size_t)PYTHEUS_REDIS__BATCH ? n : (size_t)PYTHEUS_REDIS__BATCH;
+    for (i = 0; i < n; i++) {
+        batch[i] = redis->series[*cursor + i];
+        batch[i]->was_met = true;
+    }
+    (void)pthread_mutex_unlock(&redis->lock);
+    *cursor += n;
+    return n;
+}
+
+static bool pytheus_redis__is_removed(pytheus_redis *redis, const pytheus_redis__series *series) {
+    bool is_removed;
+    (void)pthread_mutex_lock(&redis->lock);
+    is_removed = series->is_removed;
+    (void)pthread_mutex_unlock(&redis->lock);
+    return is_removed;
+}
+
+/* Room for the values of one series; NULL: no memory. */
+static pytheus_redis__value *pytheus_redis__room_for_values(pytheus_redis *redis, size_t n) {
+    pytheus_redis__clear(&redis->scratch);
+    return pytheus_redis__reserve(&redis->scratch, n * sizeof(pytheus_redis__value))
+               ? (pytheus_redis__value *)(void *)redis->scratch.at
+               : NULL;
+}
+
+/* Adds what is to be sent of one series. Removals are sent before anything else, because the same
+   labels may be in use again. */
+static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__series *series,
+                                      bool removals) {
+    bool is_removed = pytheus_redis__is_removed(redis, series);
+    if (series->is_gone || is_removed != removals || series->refused_until > pytheus_redis__now()) {
+        return;
+    }
+    if (is_removed && series->metric->across != PYTHEUS_SHARED) {
+        pytheus_redis__remove_process_gauge(redis, series);
+    } else if (is_removed) {
+        pytheus_redis__remove_series(redis, series);
+    } else if (series->metric->across != PYTHEUS_SHARED) {
+        pytheus_redis__add_process_gauge(redis, series);
+    } else {
+        pytheus_redis__value *values =
+            pytheus_redis__room_for_values(redis, series->metric->num_values);
+        if (values) {
+            pytheus_redis__change_series(redis, series, values);
+        } else {
+            redis->transaction.text.failed = true;
+        }
+    }
+}
+
+static void pytheus_redis__begin_transaction(pytheus_redis *redis) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    transaction->number = ++redis->number;
+    pytheus_redis__clear(&transaction->text);
+    transaction->num_changes = 0;
+    transaction->has_process = false;
+    transaction->was_sent_before = false;
+    pytheus_redis__command_1(&transaction->text, "MULTI");
+}
+
+static void pytheus_redis__end_transaction(pytheus_redis *redis) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    const char *set[5];
+    char number[24], seconds[24];
+    if (transaction->has_process) {
+        pytheus_redis__keep_process(redis);
+    }
+    *pytheus_redis__put_integer(number, (int64_t)transaction->number) = '\0';
+    *pytheus_redis__put_integer(seconds, PYTHEUS_REDIS__SEQUENCE_SECONDS) = '\0';
+    set[0] = "SET";
+    set[1] = redis->sequence_key;
+    set[2] = number;
+    set[3] = "EX";
+    set[4] = seconds;
+    pytheus_redis__command(&transaction->text, set, 5);
+    pytheus_redis__command_1(&transaction->text, "EXEC");
+    pytheus_redis__command_2(&transaction->text, "WATCH", redis->sequence_key);
+}
+
+/* Where a flush has got to in the list of series. */
+typedef struct pytheus_redis__progress {
+    bool removals; /* first these, then the rest */
+    bool has_all;
+    size_t cursor, end; /* what is made meanwhile is the next one's */
+} pytheus_redis__progress;
+
+/* Puts into the transaction what has changed, up to its size. */
+static void pytheus_redis__fill_transaction(pytheus_redis *redis,
+                                            pytheus_redis__progress *progress) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_redis__series *batch[PYTHEUS_REDIS__BATCH];
+    while (!progress->has_all && !transaction->text.failed) {
+        size_t i, start = progress->cursor;
+        size_t n =
+            start < progress->end ? pytheus_redis__next_batch(redis, &progress->cursor, batch) : 0;
+        for (i = 0; i < n && transaction->num_changes < PYTHEUS_REDIS__MOST_COMMANDS; i++) {
+            pytheus_redis__add_series(redis, batch[i], progress->removals);
+        }
+        progress->cursor = start + i;
+        if (i < n) {
+            return;
+        }
+        if (!n) {
+            progress->has_all = !progress->removals;
+            progress->removals = false;
+            progress->cursor = 0;
+        }
+    }
+}
+
+static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__progress *progress) {
+    (void)pthread_mutex_lock(&redis->lock);
+    progress->removals = redis->has_removed;
+    progress->has_all = redis->write_through;
+    progress->cursor = 0;
+    progress->end = redis->num_series;
+    (void)pthread_mutex_unlock(&redis->lock);
+}
+
+/* Whether a connection is worth while. */
+static bool pytheus_redis__has_something_to_say(pytheus_redis *redis) {
+    pytheus_redis__progress progress;
+    bool has;
+    if (redis->transaction.number) {
+        return true;
+    }
+    pytheus_redis__begin_progress(redis, &progress);
+    pytheus_redis__begin_transaction(redis);
+    pytheus_redis__fill_transaction(redis, &progress);
+    has = redis->transaction.num_changes > 0 || redis->transaction.text.failed;
+    redis->transaction.number = 0;
+    return has;
+}
+
+/* One transaction of what has changed; *is_due: even if nothing has. */
+static pytheus_err pytheus_redis__flush_some(pytheus_redis *redis,
+                                             pytheus_redis__progress *progress, bool *is_due,
+                                             int64_t deadline) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_err err;
+    pytheus_redis__begin_transaction(redis);
+    pytheus_redis__fill_transaction(redis, progress);
+    if (!transaction->num_changes && !*is_due && !transaction->text.failed) {
+        transaction->number = 0;
+        return PYTHEUS_OK;
+    }
+    pytheus_redis__end_transaction(redis);
+    *is_due = false;
+    if (transaction->text.failed) {
+        transaction->number = 0;
+        return pytheus_redis__no_memory("flush");
+    }
+    err = pytheus_redis__send_transaction(redis, deadline);
+    if (redis->has_begun_again) {
+        redis->has_begun_again = false;
+        pytheus_redis__begin_progress(redis, progress);
+        err = err ? err : pytheus_redis__know_process(redis, deadline);
+    }
+    return err;
+}
+
+/* Sends all differences, with the line taken. On an error they stay where they are. */
+static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__progress progress;
+    pytheus_err err = pytheus_redis__be_connected(redis, deadline);
+    bool is_due = pytheus_redis__now() - redis->last_flush >
+                  (int64_t)PYTHEUS_REDIS__SEQUENCE_REFRESH_SECONDS * 1000;
+    redis->has_begun_again = false;
+    pytheus_redis__begin_progress(redis, &progress);
+    if (!err) {
+        err = pytheus_redis__know_process(redis, deadline);
+    }
+    while (!err && (!progress.has_all || is_due)) {
+        err = pytheus_redis__flush_some(redis, &progress, &is_due, deadline);
+    }
+    if (!err && pytheus_redis__must_refresh(redis)) {
+        redis->process_refreshed = pytheus_redis__now();
+    }
+    return err;
+}
+
+static bool pytheus_redis__is_done(const pytheus_redis__series *series,
+                                   pytheus_redis__value *values) {
+    size_t i;
+    if (series->is_gone || series->metric->across != PYTHEUS_SHARED) {
+        return true;
+    }
+    if (series->is_removed || series->sets != pytheus_redis__sets(series)) {
+        return false;
+    }
+    pytheus_redis__values(series, values);
+    for (i = 0; i < series->metric->num_values; i++) {
+        if (values[i].whole != series->acknowledged[i].whole ||
+            memcmp(&values[i].real, &series->acknowledged[i].real, sizeof values[i].real) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void pytheus_redis__reap(pytheus_redis *redis) {
+    size_t i, kept = 0;
+    (void)pthread_mutex_lock(&redis->lock);
+    if (redis->num_closed && !redis->transaction.number) {
+        for (i = 0; i < redis->num_series; i++) {
+            pytheus_redis__series *series = redis->series[i];
+            pytheus_redis__value *values =
+                series->is_closed
+                    ? pytheus_redis__room_for_values(redis, series->metric->num_values)
+                    : NULL;
+            if (values && pytheus_redis__is_done(series, values)) {
+                pytheus_redis__free_series(redis, series);
+                redis->num_closed--;
+            } else {
+                series->place = kept;
+                redis->series[kept++] = series;
+            }
+        }
+        redis->num_series = kept;
+    }
+    (void)pthread_mutex_unlock(&redis->lock);
+}
+
+/* A flush, with the line taken. */
+static pytheus_err pytheus_redis__flush_now(pytheus_redis *redis, int64_t deadline) {
+    pytheus_err err = pytheus_redis__flush_all(redis, deadline);
+    if (err) {
+        redis->flush_errors++;
+        pytheus_redis__tell(redis, "");
+    } else {
+        pytheus_redis__reap(redis);
+        if (!redis->news.is_new) {
+            redis->told[0] = '\0';
+        }
+    }
+    return err;
+}
+
+static int64_t pytheus_redis__deadline(const pytheus_redis *redis) {
+    return pytheus_redis__now() + redis->connect_ms + redis->command_ms;
+}
+
+static pytheus_err pytheus_redis__busy(void) {
+    return pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: busy with another page or flush for too long");
+}
+
+static pytheus_err pytheus_redis__flush(void *user) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    int64_t deadline = pytheus_redis__deadline(redis);
+    pytheus_err err;
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return pytheus_redis__busy();
+    }
+    err = pytheus_redis__flush_now(redis, deadline);
+    redis->news.is_new = false; /* who has called tells it */
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+/* ==== THE THREAD ==== */
+
+/* Milliseconds until the next flush. While Redis is away, twice as long each time, and not all
+   processes at once. */
+static int pytheus_redis__pause(pytheus_redis *redis, pytheus_err err, int *wait) {
+    uint64_t random;
+    (void)pthread_mutex_lock(&redis->lock);
+    random = pytheus_redis__random(redis);
+    (void)pthread_mutex_unlock(&redis->lock);
+    if (!err) {
+        *wait = PYTHEUS_REDIS__FIRST_WAIT_MS;
+        return redis->flush_ms;
+    }
+    *wait = *wait * 2 < PYTHEUS_REDIS__LONGEST_WAIT_MS ? *wait * 2 : PYTHEUS_REDIS__LONGEST_WAIT_MS;
+    return *wait / 2 + (int)(random % (uint64_t)(*wait / 2 + 1));
+}
+
+/* Why the thread was woken: the end, or something to clear away. */
+static bool pytheus_redis__must_end(pytheus_redis *redis) {
+    char bytes[64];
+    bool ends;
+    (void)!read(redis->wake[0], bytes, sizeof bytes);
+    (void)pthread_mutex_lock(&redis->lock);
+    ends = redis->ends;
+    (void)pthread_mutex_unlock(&redis->lock);
+    return ends;
+}
+
+static void *pytheus_redis__run(void *argument) {
+    pytheus_redis *redis = (pytheus_redis *)argument;
+    int wait = PYTHEUS_REDIS__FIRST_WAIT_MS, ms = redis->flush_ms;
+    struct pollfd woken;
+    woken.fd = redis->wake[0];
+    woken.events = POLLIN;
+    for (;;) {
+        int64_t deadline;
+        pytheus_err err = PYTHEUS_OK;
+        woken.revents = 0;
+        if (poll(&woken, 1, ms) > 0 && pytheus_redis__must_end(redis)) {
+            return NULL;
+        }
+        deadline = pytheus_redis__deadline(redis);
+        if (pytheus_redis__take_line(redis, deadline)) {
+            if (redis->context || pytheus_redis__has_something_to_say(redis)) {
+                err = pytheus_redis__flush_now(redis, deadline);
+            }
+            pytheus_redis__free_line(redis);
+        }
+        ms = pytheus_redis__pause(redis, err, &wait);
+    }
+}
+
+/* Signals are the program's own threads' business. */
+static int pytheus_redis__start_quietly(pytheus_redis *redis) {
+#ifdef SIG_BLOCK
+    sigset_t all, old;
+    int failed;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, &old);
+    failed = pthread_create(&redis->thread, NULL, pytheus_redis__run, redis);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return failed;
+#else
+    return pthread_create(&redis->thread, NULL, pytheus_redis__run, redis);
+#endif
+}
+
+/* Under the lock. Where there is no thread to be had, pages and pytheus_flush send all the same. */
+static void pytheus_redis__start_thread(pytheus_redis *redis) {
+    if (redis->has_thread || redis->ends || redis->write_through) {
+        return;
+    }
+    if (pipe(redis->wake) != 0) {
+        redis->wake[0] = redis->wake[1] = -1;
+        return;
+    }
+    (void)fcntl(redis->wake[0], F_SETFD, FD_CLOEXEC);
+    (void)fcntl(redis->wake[1], F_SETFD, FD_CLOEXEC);
+    redis->has_thread = pytheus_redis__start_quietly(redis) == 0;
+    if (!redis->has_thread) {
+        (void)close(redis->wake[0]);
+        (void)close(redis->wake[1]);
+    }
+}
+
+static void pytheus_redis__stop_thread(pytheus_redis *redis) {
+    bool has_thread;
+    (void)pthread_mutex_lock(&redis->lock);
+    has_thread = redis->has_thread;
+    redis->has_thread = false;
+    redis->ends = true;
+    (void)pthread_mutex_unlock(&redis->lock);
+    if (has_thread) {
+        (void)!write(redis->wake[1], "", 1);
+        (void)pthread_join(redis->thread, NULL);
+        (void)close(redis->wake[0]);
+        (void)close(redis->wake[1]);
+    }
+}
+
+/* ==== EXIT AND FORK ==== */
+
+static pthread_mutex_t pytheus_redis__all_lock = PTHREAD_MUTEX_INITIALIZER;
+static pytheus_redis *pytheus_redis__all;
+
+/* The last flush of a process, and the end of its own gauges. */
+static void pytheus_redis__say_goodbye(pytheus_redis *redis) {
+    int64_t deadline = pytheus_redis__deadline(redis);
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return;
+    }
+    if (redis->context || pytheus_redis__has_something_to_say(redis)) {
+        (void)pytheus_redis__flush_now(redis, deadline);
+    }
+    if (redis->context) {
+        pytheus_redis__end_process(redis, deadline);
+    }
+    pytheus_redis__free_line(redis);
+}
+
+static void pytheus_redis__at_exit(void) {
+    pytheus_redis *redis;
+    (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+    for (redis = pytheus_redis__all; redis; redis = redis->next) {
+        pytheus_redis__stop_thread(redis);
+        pytheus_redis__say_goodbye(redis);
+    }
+    (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+}
+
+static void pytheus_redis__before_fork(void) {
+    pytheus_redis *redis;
+    (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+    for (redis = pytheus_redis__all; redis; redis = redis->next) {
+        (void)pthread_mutex_lock(&redis->lock);
+        redis->is_held = true;
+    }
+}
+
+/* In the child the library may have come first, and wants to open series already. */
+static void pytheus_redis__let_go(pytheus_redis *redis) {
+    if (redis->is_held) {
+        redis->is_held = false;
+        (void)pthread_mutex_unlock(&redis->lock);
+    }
+}
+
+static void pytheus_redis__after_fork(void) {
+    pytheus_redis *redis;
+    for (redis = pytheus_redis__all; redis; redis = redis->next) {
+        pytheus_redis__let_go(redis);
+    }
+    (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+}
+
+static void pytheus_redis__prepare_process(void) {
+    (void)pthread_atfork(pytheus_redis__before_fork, pytheus_redis__after_fork,
+                         pytheus_redis__after_fork);
+    (void)atexit(pytheus_redis__at_exit);
+}
+
+static void pytheus_redis__link(pytheus_redis *redis) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, pytheus_redis__prepare_process);
+    (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+    redis->next = pytheus_redis__all;
+    pytheus_redis__all = redis;
+    (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+}
+
+static void pytheus_redis__unlink(pytheus_redis *redis) {
+    pytheus_redis **at = &pytheus_redis__all;
+    (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+    while (*at && *at != redis) {
+        at = &(*at)->next;
+    }
+    if (*at) {
+        *at = redis->next;
+    }
+    (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+}
+
+/* What another thread of the parent had in hand on the line may be in the middle of a change: it is
+   left lying. */
+static void pytheus_redis__drop_hands(pytheus_redis *redis) {
+    pytheus_redis__metric *metric;
+    size_t i;
+    if (redis->context) {
+        (void)close(redis->context->fd);
+    }
+    redis->context = NULL;
+    redis->reader = NULL;
+    memset((void *)&redis->out, 0, sizeof redis->out);
+    memset((void *)&redis->scratch, 0, sizeof redis->scratch);
+    memset((void *)&redis->transaction, 0, sizeof redis->transaction);
+    memset((void *)&redis->reading, 0, sizeof redis->reading);
+    for (metric = redis->metrics; metric; metric = metric->next) {
+        metric->rows = NULL;
+        metric->spellings = NULL;
+        metric->num_rows = metric->rows_room = metric->num_spellings = metric->spellings_room = 0;
+    }
+    for (i = 0; i < redis->num_series; i++) {
+        redis->series[i]->row = NULL;
+    }
+}
+
+/* In the child: all that was counted before is the parent's to send. */
+static void pytheus_redis__forked(void *user) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    size_t i;
+    (void)pthread_cond_init(&redis->line_is_free, NULL);
+    if (redis->line_is_taken) {
+        pytheus_redis__drop_hands(redis);
+    }
+    redis->line_is_taken = false;
+    redis->transaction.number = 0;
+    pytheus_redis__disconnect(redis);
+    for (i = 0; i < redis->num_series; i++) {
+        pytheus_redis__series *series = redis->series[i];
+        if (series->slot) {
+            series->sets = pytheus_redis__sets(series);
+            pytheus_redis__values(series, series->acknowledged);
+        }
+    }
+    pytheus_redis__new_identity(redis);
+    redis->number = redis->base = 0;
+    redis->process_index = 0;
+    redis->ends = false;
+    if (redis->has_thread) {
+        (void)close(redis->wake[0]);
+        (void)close(redis->wake[1]);
+        redis->has_thread = false;
+        pytheus_redis__start_thread(redis);
+    }
+    pytheus_redis__let_go(redis);
+}
+
+/* ==== PAGES ==== */
+
+static uint64_t pytheus_redis__hash(const char *text, size_t size) {
+    uint64_t hash = size, word;
+    for (; size >= 8; text += 8, size -= 8) {
+        memcpy(&word, text, 8);
+        hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
+        hash ^= hash >> 32;
+    }
+    word = 0;
+    memcpy(&word, text, size);
+    return pytheus_redis__spread(hash ^ word);
+}
+
+/* The place of a spelling, or a free one. There always is one. */
+static pytheus_redis__spelling *pytheus_redis__place_of(pytheus_redis__metric *metric,
+                                                        uint64_t hash, const char *text,
+                                                        size_t size) {
+    size_t mask = metric->spellings_room - 1, i = (size_t)hash & mask;
+    pytheus_redis__spelling *place = &metric->spellings[i];
+    while (place->text &&
+           (place->hash != hash || place->size != size || memcmp(place->text, text, size) != 0)) {
+        i = (i + 1) & mask;
+        place = &metric->spellings[i];
+    }
+    return place;
+}
+
+static bool pytheus_redis__is_gone(const pytheus_redis *redis,
+                                   const pytheus_redis__spelling *spelling) {
+    const pytheus_redis__row *row = spelling->row;
+    return row ? !row->num_local && row->seen != redis->page : spelling->seen != redis->page;
+}
+
+/* A table of another size, without what was not met on this page. false: no memory. */
+static bool pytheus_redis__rehash(pytheus_redis *redis, pytheus_redis__metric *metric, size_t room,
+                                  bool forgets) {
+    size_t i, old_room = metric->spellings_room;
+    pytheus_redis__spelling *old = metric->spellings;
+    pytheus_redis__spelling *fresh =
+        (pytheus_redis__spelling *)PYTHEUS_REDIS_REALLOC(NULL, room * sizeof *fresh);
+    if (!fresh) {
+        return false;
+    }
+    memset((void *)fresh, 0, room * sizeof *fresh);
+    metric->spellings = fresh;
+    metric->spellings_room = room;
+    metric->num_spellings = 0;
+    for (i = 0; i < old_room; i++) {
+        if (old[i].text && forgets && pytheus_redis__is_gone(redis, &old[i])) {
+            PYTHEUS_REDIS_FREE(old[i].text);
+        } else if (old[i].text) {
+            *pytheus_redis__place_of(metric, old[i].hash, old[i].text, old[i].size) = old[i];
+            metric->num_spellings++;
+        }
+    }
+    PYTHEUS_REDIS_FREE(old);
+    return true;
+}
+
+/* Makes room for one spelling more. false: no memory. */
+static bool pytheus_redis__make_room(pytheus_redis *redis, pytheus_redis__metric *metric) {
+    size_t room = 16;
+    if (2 * (metric->num_spellings + 1) <= metric->spellings_room) {
+        return true;
+    }
+    while (room < 4 * (metric->num_spellings + 1)) {
+        room *= 2;
+    }
+    return pytheus_redis__rehash(redis, metric, room, false);
+}
+
+/* NULL: no memory. */
+static pytheus_redis__spelling *pytheus_redis__add_spelling(pytheus_redis *redis,
+                                                            pytheus_redis__metric *metric,
+                                                            const char *text, size_t size,
+                                                            pytheus_redis__row *row) {
+    uint64_t hash = pytheus_redis__hash(text, size);
+    pytheus_redis__spelling *place;
+    char *copy = (char *)PYTHEUS_REDIS_REALLOC(NULL, size + 1);
+    if (!copy || !pytheus_redis__make_room(redis, metric)) {
+        PYTHEUS_REDIS_FREE(copy);
+        return NULL;
+    }
+    memcpy(copy, text, size);
+    place = pytheus_redis__place_of(metric, hash, text, size);
+    place->hash = hash;
+    place->text = copy;
+    place->size = size;
+    place->row = row;
+    place->seen = redis->page;
+    metric->num_spellings++;
+    return place;
+}
+
+/* NULL: it was not met yet. */
+static pytheus_redis__spelling *pytheus_redis__find_spelling(pytheus_redis__metric *metric,
+                                                             const char *text, size_t size) {
+    pytheus_redis__spelling *place = NULL;
+    if (metric->spellings_room) {
+        place = pytheus_redis__place_of(metric, pytheus_redis__hash(text, size), text, size);
+    }
+    return place && place->text ? place : NULL;
+}
+
+/* A new row, with the values in declared order, each ending with NUL; NULL: no memory. */
+static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
+                                                  const char *const *values) {
+    size_t i, size = 0, numbers = metric->num_values * sizeof(double);
+    pytheus_redis__row *row;
+    char *at;
+    for (i = 0; i < metric->num_labels; i++) {
+        size += strlen(values[i]) + 1;
+    }
+    if (!pytheus_redis__grow((void **)&metric->rows, metric->num_rows, &metric->rows_room,
+                             sizeof(pytheus_redis__row *))) {
+        return NULL;
+    }
+    row = (pytheus_redis__row *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *row + numbers + size);
+    if (!row) {
+        return NULL;
+    }
+    memset((void *)row, 0, sizeof *row + numbers);
+    at = (char *)(row->values + metric->num_values);
+    for (i = 0; i < metric->num_labels; i++) {
+        size_t length = strlen(values[i]) + 1;
+        row->pairs[2 * i] = metric->labels[i];
+        row->pairs[2 * i + 1] = (const char *)memcpy(at, values[i], length);
+        at += length;
+    }
+    row->num_strings = 2 * metric->num_labels;
+    metric->rows[metric->num_rows++] = row;
+    return row;
+}
+
+/* The values of a field in declared order; false: these are not the metric's labels. */
+static bool pytheus_redis__values_of_field(pytheus_redis *redis,
+                                           const pytheus_redis__metric *metric, const char *text,
+                                           size_t size, const char **values) {
+    size_t offsets[PYTHEUS_MAX_LABELS][2], n = 0, i, j;
+    pytheus_redis__bytes *out = &redis->scratch;
+    pytheus_redis__clear(out);
+    if (!pytheus_redis__read_labels(text, size, out, offsets, metric->num_labels, &n) ||
+        n != metric->num_labels) {
+        return false;
+    }
+    for (i = 0; i < n; i++) {
+        for (j = 0; j < n && strcmp(out->at + offsets[j][0], metric->labels[i]) != 0; j++) {
+        }
+        if (j == n) {
+            return false;
+        }
+        values[i] = out->at + offsets[j][1];
+    }
+    return true;
+}
+
+/* The row that a field belongs to, made where there is none; NULL: it is no series of this metric,
+   or no memory. */
+static pytheus_redis__row *pytheus_redis__row_of(pytheus_redis *redis,
+                                                 pytheus_redis__metric *metric, const char *text,
+                                                 size_t size) {
+    const char *values[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_redis__bytes own = {NULL, 0, 0, false};
+    pytheus_redis__spelling *known;
+    pytheus_redis__row *row = NULL;
+    size_t i;
+    if (!pytheus_redis__values_of_field(redis, metric, text, size, values)) {
+        return NULL;
+    }
+    for (i = 0; i < metric->num_labels; i++) {
+        labels[i].name = metric->labels[i];
+        labels[i].value = values[i];
+    }
+    if (pytheus_redis__make_field(&own, labels, metric->num_labels)) {
+        known = pytheus_redis__find_spelling(metric, own.at, own.used);
+        row = known ? known->row : pytheus_redis__row_new(metric, values);
+        if (row && !known && !pytheus_redis__add_spelling(redis, metric, own.at, own.used, row)) {
+            metric->num_rows--;
+            PYTHEUS_REDIS_FREE(row);
+            row = NULL;
+        }
+    }
+    pytheus_redis__bytes_free(&own);
+    return row;
+}
+
+/* What a field of the metric's hashes stands for. NULL: no memory. */
+static pytheus_redis__spelling *pytheus_redis__spelling_of(pytheus_redis *redis,
+                                                           pytheus_redis__metric *metric,
+                                                           const char *text, size_t size) {
+    pytheus_redis__spelling *known = pytheus_redis__find_spelling(metric, text, size);
+    pytheus_redis__row *row;
+    if (known) {
+        known->seen = redis->page;
+        return known;
+    }
+    row = pytheus_redis__row_of(redis, metric, text, size);
+    known = pytheus_redis__find_spelling(metric, text, size);
+    return known ? known : pytheus_redis__add_spelling(redis, metric, text, size, row);
+}
+
+/* Whether a gauge has an own process's value; sums, or the one that counts. */
+static void pytheus_redis__combine(const pytheus_redis__metric *metric, pytheus_redis__row *row,
+                                   size_t value, double v, double changed) {
+    double *total = &row->values[value];
+    bool takes = true;
+    if (metric->type != PYTHEUS_GAUGE || metric->across == PYTHEUS_SUM) {
+        *total += v;
+        return;
+    }
+    if (row->num_seen) {
+        takes = metric->across == PYTHEUS_MIN           ? v < *total
+                : metric->across == PYTHEUS_MAX         ? v > *total
+                : metric->across == PYTHEUS_MOST_RECENT ? changed >= row->changed
+                                                        : true;
+    }
+    if (takes) {
+        *total = v;
+        row->changed = changed;
+    }
+}
+
+static void pytheus_redis__add_to_row(pytheus_redis *redis, const pytheus_redis__metric *metric,
+                                      pytheus_redis__row *row, size_t value, double v,
+                                      double changed) {
+    if (row->seen != redis->page) {
+        row->seen = redis->page;
+        row->num_seen = 0;
+        memset(row->values, 0, metric->num_values * sizeof *row->values);
+    }
+    pytheus_redis__combine(metric, row, value, v, changed);
+    row->num_seen++;
+}
+
+/* -- reading -- */
+
+/* Tells, once, that something of a metric in Redis can't be read. */
+static void pytheus_redis__unreadable(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                      const char *what, const char *text, size_t size) {
+    if (!metric->is_told) {
+        metric->is_told = true;
+        (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.80s: %s: %.*s", metric->name, what,
+                           (int)(size < 100 ? size : 100), text);
+        pytheus_redis__tell(redis, metric->name);
+    }
+}
+
+static void pytheus_redis__take_number(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                       size_t value, const char *text, size_t size) {
+    pytheus_redis__row *row = redis->reading.row;
+    double v;
+    if (!row) {
+        return;
+    }
+    if (!pytheus_redis__read_number(text, size, &v)) {
+        pytheus_redis__unreadable(redis, metric, "not a number", text, size);
+    } else if (metric->type != PYTHEUS_GAUGE && !(v >= 0) &&
+               (value != 0 || metric->type == PYTHEUS_COUNTER)) {
+        pytheus_redis__unreadable(redis, metric, "not a count", text, size);
+    } else {
+        pytheus_redis__add_to_row(redis, metric, row, value, v, 0);
+    }
+}
+
+static void pytheus_redis__take_field(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                      const char *text, size_t size) {
+    pytheus_redis__spelling *spelling = pytheus_redis__spelling_of(redis, metric, text, size);
+    redis->reading.row = spelling ? spelling->row : NULL;
+    if (!spelling) {
+        redis->reading.no_memory = true;
+    } else if (!spelling->row) {
+        pytheus_redis__unreadable(redis, metric, "no series of this metric", text, size);
+    }
+}
+
+/* Takes GET and HGETALL of many values, each followed by an EXPIRE where keys do. */
+static void pytheus_redis__take_page(pytheus_redis *redis, const redisReadTask *task,
+                                     const char *text, size_t size, long long n) {
+    pytheus_redis__reading *reading = &redis->reading;
+    const pytheus_redis__read *read;
+    while (reading->at + 1 < reading->num_reads &&
+           redis->num_replies >= reading->reads[reading->at + 1].reply) {
+        reading->at++;
+    }
+    read = &reading->reads[reading->at];
+    (void)n;
+    if (redis->num_replies != read->reply) {
+        return;
+    }
+    if (task->type == REDIS_REPLY_ERROR && !task->parent) {
+        reading->is_refused |= pytheus_redis__refuses_all(redis->refusal);
+        pytheus_redis__unreadable(redis, read->metric, "can't be read", text, size);
+    } else if (task->type != REDIS_REPLY_STRING) {
+        return;
+    } else if (!task->parent) {
+        pytheus_redis__take_field(redis, read->metric, "{}", 2);
+        pytheus_redis__take_number(redis, read->metric, read->value, text, size);
+    } else if (task->idx % 2 == 0) {
+        pytheus_redis__take_field(redis, read->metric, text, size);
+    } else {
+        pytheus_redis__take_number(redis, read->metric, read->value, text, size);
+    }
+}
+
+static void pytheus_redis__add_read(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                    size_t value) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_redis__read *read = &reading->reads[reading->num_reads++];
+    const pytheus_redis__bytes *key = &metric->keys[value];
+    read->metric = metric;
+    read->value = value;
+    read->reply = reading->num_replies++;
+    if (metric->expire_seconds > 0 && metric->num_labels) {
+        pytheus_redis__add(&redis->out, metric->read_expiring.at, metric->read_expiring.used);
+        return;
+    }
+    pytheus_redis__add_string(&redis->out, metric->num_labels ? "*2\r\n$7\r\nHGETALL\r\n"
+                                                              : "*2\r\n$3\r\nGET\r\n");
+    pytheus_redis__add_bulk(&redis->out, key->at, key->used);
+    if (metric->expires[value].used) {
+        pytheus_redis__add(&redis->out, metric->expires[value].at, metric->expires[value].used);
+        reading->num_replies++;
+    }
+}
+
+static pytheus_err pytheus_redis__read_batch(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_err err = PYTHEUS_OK;
+    if (reading->num_reads) {
+        reading->row = NULL;
+        reading->at = 0;
+        err = pytheus_redis__exchange(redis, &redis->out, reading->num_replies,
+                                      pytheus_redis__take_page, deadline);
+    }
+    reading->num_reads = reading->num_replies = 0;
+    pytheus_redis__clear(&redis->out);
+    if (!err && reading->is_refused) {
+        err = pytheus_redis__lost(redis, redis->refusal);
+    }
+    return !err && reading->no_memory ? pytheus_redis__no_memory("page") : err;
+}
+
+/* -- reading those of all -- */
+
+static void pytheus_redis__take_processes(pytheus_redis *redis, const redisReadTask *task,
+                                          const char *text, size_t size, long long n) {
+    pytheus_redis__reading *reading = &redis->reading;
+    double index;
+    (void)n;
+    if (!task->parent || task->type != REDIS_REPLY_STRING ||
+        !pytheus_redis__read_number(text, size, &index) || !(index >= 1 && index < 1e15)) {
+        return;
+    }
+    if (!pytheus_redis__grow((void **)&reading->processes, reading->num_processes,
+                             &reading->processes_room, sizeof *reading->processes)) {
+        reading->no_memory = true;
+        return;
+    }
+    reading->processes[reading->num_processes++] = (uint64_t)index;
+}
+
+/* The metric of a field "name {labels}"; *labels are those. */
+static pytheus_redis__metric *pytheus_redis__process_metric(pytheus_redis *redis, const char *text,
+                                                            size_t size, size_t *labels) {
+    pytheus_redis__metric *metric = NULL;
+    const char *blank = (const char *)memchr(text, ' ', size);
+    *labels = blank ? (size_t)(blank - text) + 1 : 0;
+    while (blank && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        if (metric->across != PYTHEUS_SHARED && strlen(metric->name) == *labels - 1 &&
+            memcmp(metric->name, text, *labels - 1) == 0) {
+            return metric;
+        }
+    }
+    return NULL;
+}
+
+/* A row of its own for each process; what tells them apart stands behind the labels. */
+static pytheus_redis__row *pytheus_redis__row_of_process(pytheus_redis *redis,
+                                                         pytheus_redis__metric *metric,
+                                                         const char *text, size_t size) {
+    uint64_t index = redis->reading.processes[redis->num_replies];
+    const char *values[PYTHEUS_MAX_LABELS];
+    pytheus_redis__bytes name = {NULL, 0, 0, false};
+    pytheus_redis__spelling *spelling = NULL;
+    pytheus_redis__row *row = NULL;
+    char number[24];
+    *pytheus_redis__put_integer(number, (int64_t)index) = '\0';
+    pytheus_redis__add(&name, text, size);
+    pytheus_redis__add_string(&name, number);
+    if (!name.failed) {
+        spelling = pytheus_redis__find_spelling(metric, name.at, name.used);
+    }
+    if (!spelling && !name.failed &&
+        pytheus_redis__values_of_field(redis, metric, text, size, values)) {
+        row = pytheus_redis__row_new(metric, values);
+        if (row) {
+            memcpy(row->index, number, sizeof number);
+            row->pairs[row->num_strings] = "gauge_index";
+            row->pairs[row->num_strings + 1] = row->index;
+            row->num_strings += 2;
+            spelling = pytheus_redis__add_spelling(redis, metric, name.at, name.used, row);
+        }
+    }
+    redis->reading.no_memory |= name.failed || (row && !spelling);
+    pytheus_redis__bytes_free(&name);
+    return spelling ? spelling->row : NULL;
+}
+
+static void pytheus_redis__take_process_field(pytheus_redis *redis, const char *text, size_t size) {
+    pytheus_redis__reading *reading = &redis->reading;
+    size_t labels;
+    pytheus_redis__metric *metric = pytheus_redis__process_metric(redis, text, size, &labels);
+    reading->row = NULL;
+    reading->metric = metric;
+    if (!metric) {
+        return;
+    }
+    if (metric->across == PYTHEUS_PER_PROCESS) {
+        reading->row = pytheus_redis__row_of_process(redis, metric, text + labels, size - labels);
+    } else {
+        pytheus_redis__take_field(redis, metric, text + labels, size - labels);
+    }
+}
+
+static void pytheus_redis__take_process(pytheus_redis *redis, const redisReadTask *task,
+                                        const char *text, size_t size, long long n) {
+    pytheus_redis__reading *reading = &redis->reading;
+    const char *blank;
+    double v = 0, changed = 0;
+    if (!task->parent) {
+        if (task->type == REDIS_REPLY_ARRAY && n == 0) {
+            reading->has_dead = true;
+        }
+        return;
+    }
+    if (task->idx % 2 == 0) {
+        pytheus_redis__take_process_field(redis, text, size);
+        return;
+    }
+    blank = (const char *)memchr(text, ' ', size);
+    if (reading->row && blank && pytheus_redis__read_number(text, (size_t)(blank - text), &v) &&
+        pytheus_redis__read_number(blank + 1, size - (size_t)(blank - text) - 1, &changed)) {
+        pytheus_redis__add_to_row(redis, reading->metric, reading->row, 0, v, changed);
+    }
+}
+
+/* Takes processes that are gone off the set: in one step with looking, because a process that was
+   only asleep may be writing. */
+static void pytheus_redis__bury(pytheus_redis *redis) {
+    static const char script[] = "for i = 2, #KEYS do if redis.call('EXISTS', KEYS[i]) == 0 then "
+                                 "redis.call('SREM', KEYS[1], ARGV[i - 1]) end end return 0";
+    pytheus_redis__reading *reading = &redis->reading;
+    char number[24];
+    size_t i, n = reading->num_processes;
+    pytheus_redis__add_head(&redis->out, '*', 4 + 2 * n);
+    pytheus_redis__add_string(&redis->out, "$4\r\nEVAL\r\n");
+    pytheus_redis__add_bulk(&redis->out, script, sizeof script - 1);
+    *pytheus_redis__put_integer(number, (int64_t)n + 1) = '\0';
+    pytheus_redis__add_bulk(&redis->out, number, strlen(number));
+    for (i = 0; i <= n; i++) {
+        pytheus_redis__own_key(redis, i ? "pytheus:process:" : "pytheus:processes",
+                               i ? reading->processes[i - 1] : 0, &redis->scratch);
+        pytheus_redis__add_bulk(&redis->out, redis->scratch.at, redis->scratch.used - 1);
+    }
+    for (i = 0; i < n; i++) {
+        *pytheus_redis__put_integer(number, (int64_t)reading->processes[i]) = '\0';
+        pytheus_redis__add_bulk(&redis->out, number, strlen(number));
+    }
+}
+
+static pytheus_err pytheus_redis__read_processes(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_err err;
+    size_t i;
+    if (!pytheus_redis__has_process_gauges(redis)) {
+        return PYTHEUS_OK;
+    }
+    reading->num_processes = 0;
+    reading->has_dead = false;
+    pytheus_redis__clear(&redis->out);
+    pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
+    pytheus_redis__command_2(&redis->out, "SMEMBERS", redis->scratch.at);
+    err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_processes, deadline);
+    pytheus_redis__clear(&redis->out);
+    for (i = 0; !err && i < reading->num_processes; i++) {
+        pytheus_redis__own_key(redis, "pytheus:process:", reading->processes[i], &redis->scratch);
+        pytheus_redis__command_2(&redis->out, "HGETALL", redis->scratch.at);
+    }
+    if (!err && i) {
+        err = pytheus_redis__exchange(redis, &redis->out, i, pytheus_redis__take_process, deadline);
+    }
+    pytheus_redis__clear(&redis->out);
+    if (!err && reading->has_dead) {
+        pytheus_redis__bury(redis);
+        err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_nothing, deadline);
+    }
+    return !err && reading->no_memory ? pytheus_redis__no_memory("page") : err;
+}
+/* Buckets from the lowest bound up: what is counted meanwhile makes none smaller than the one
+   before. The sum last, as somebody counts before he adds. */
+static pytheus_err pytheus_redis__read_all(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__metric *metric = NULL;
+    pytheus_err err = PYTHEUS_OK;
+    pytheus_redis__clear(&redis->out);
+    redis->reading.no_memory = redis->reading.is_refused = false;
+    redis->reading.num_reads = redis->reading.num_replies = 0;
+    while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        size_t i, n = metric->num_values;
+        for (i = 0; !err && i < n && metric->across == PYTHEUS_SHARED; i++) {
+            pytheus_redis__add_read(redis, metric, (i + 2) % n);
+            if (redis->reading.num_reads == PYTHEUS_REDIS__MOST_READS) {
+                err = pytheus_redis__read_batch(redis, deadline);
+            }
+        }
+    }
+    err = err ? err : pytheus_redis__read_batch(redis, deadline);
+    return err ? err : pytheus_redis__read_processes(redis, deadline);
+}
+
+/* The rows of this process's series, which are on the page whatever Redis has. */
+static bool pytheus_redis__list_rows(pytheus_redis *redis) {
+    pytheus_redis__series *batch[PYTHEUS_REDIS__BATCH];
+    size_t cursor = 0, n, i;
+    while ((n = pytheus_redis__next_batch(redis, &cursor, batch)) > 0) {
+        for (i = 0; i < n; i++) {
+            pytheus_redis__series *series = batch[i];
+            pytheus_redis__spelling *spelling;
+            if (series->row || series->is_gone || series->metric->across != PYTHEUS_SHARED ||
+                pytheus_redis__is_removed(redis, series)) {
+                continue;
+            }
+            spelling = pytheus_redis__spelling_of(redis, series->metric, series->field,
+                                                  series->field_size);
+            if (!spelling) {
+                return false;
+            }
+            series->row = spelling->row;
+            if (series->row) {
+                series->row->num_local++;
+            }
+        }
+    }
+    return true;
+}
+
+/* -- emitting: what goes wrong with one sample is told by the library, and leaves it out -- */
+
+static void pytheus_redis__emit(pytheus_emitter *out, pytheus_redis__row *row, const char *suffix,
+                                const char *le, double v) {
+    pytheus_sample sample;
+    memset((void *)&sample, 0, sizeof sample);
+    sample.suffix = suffix;
+    sample.pairs = row->pairs;
+    sample.num_strings = row->num_strings;
+    sample.value = v;
+    if (le) {
+        row->pairs[row->num_strings] = "le";
+        row->pairs[row->num_strings + 1] = le;
+        sample.num_strings += 2;
+    }
+    (void)pytheus_emit_sample(out, &sample);
+}
+
+/* Whatever is in Redis, no bucket is below the one before, and the count is the last. */
+static void pytheus_redis__emit_row(pytheus_emitter *out, const pytheus_redis__metric *metric,
+                                    pytheus_redis__row *row) {
+    double count = 0;
+    size_t i;
+    if (metric->type < PYTHEUS_HISTOGRAM) {
+        pytheus_redis__emit(out, row, NULL, NULL, row->values[0]);
+        return;
+    }
+    for (i = 2; i < metric->num_values; i++) {
+        count = row->values[i] > count ? row->values[i] : count;
+        pytheus_redis__emit(out, row, "_bucket", metric->le[i - 2], count);
+    }
+    if (metric->type == PYTHEUS_SUMMARY) {
+        count = row->values[1];
+    }
+    pytheus_redis__emit(out, row, "_sum", NULL, row->values[0]);
+    pytheus_redis__emit(out, row, "_count", NULL, count);
+}
+
+static void pytheus_redis__begin_family(pytheus_emitter *out, pytheus_type type, const char *name,
+                                        const char *help) {
+    pytheus_family family;
+    memset((void *)&family, 0, sizeof family);
+    family.type = type;
+    family.name = name;
+    family.help = help;
+    (void)pytheus_emit_family(out, &family);
+}
+
+static void pytheus_redis__emit_metric(pytheus_redis *redis, pytheus_emitter *out,
+                                       pytheus_redis__metric *metric) {
+    size_t i;
+    pytheus_redis__begin_family(out, metric->type, metric->name, metric->help);
+    for (i = 0; i < metric->num_rows; i++) {
+        pytheus_redis__row *row = metric->rows[i];
+        if (row->seen != redis->page && row->num_local && !(metric->expire_seconds > 0)) {
+            memset(row->values, 0, metric->num_values * sizeof *row->values);
+            row->seen = redis->page;
+        }
+        if (row->seen == redis->page) {
+            pytheus_redis__emit_row(out, metric, row);
+        }
+    }
+}
+
+static void pytheus_redis__emit_own(pytheus_emitter *out, pytheus_type type, const char *name,
+                                    const char *help, double v) {
+    pytheus_sample sample;
+    pytheus_redis__begin_family(out, type, name, help);
+    memset((void *)&sample, 0, sizeof sample);
+    sample.value = v;
+    (void)pytheus_emit_sample(out, &sample);
+}
+
+static void pytheus_redis__emit_state(pytheus_redis *redis, pytheus_emitter *out, bool up) {
+    pytheus_redis__emit_own(out, PYTHEUS_GAUGE, "pytheus_redis_up",
+                            "Whether Redis answered when this page was written.", up);
+    pytheus_redis__emit_own(out, PYTHEUS_COUNTER, "pytheus_redis_flush_errors_total",
+                            "Flushes of this process, and series in them, that Redis did not take; "
+                            "what they held is sent later.",
+                            (double)redis->flush_errors);
+    pytheus_redis__emit_own(out, PYTHEUS_GAUGE, "pytheus_redis_last_flush_timestamp_seconds",
+                            "When Redis last took something from this process.",
+                            redis->last_flush_time);
+}
+
+/* Forgets spellings and rows that were not met on this page, when they are many. */
+static void pytheus_redis__forget_gone(pytheus_redis *redis, pytheus_redis__metric *metric) {
+    size_t i, gone = 0, kept = 0;
+    for (i = 0; i < metric->spellings_room; i++) {
+        gone += metric->spellings[i].text && pytheus_redis__is_gone(redis, &metric->spellings[i]);
+    }
+    if (gone < 64 || gone < metric->num_spellings / 2 ||
+        !pytheus_redis__rehash(redis, metric, metric->spellings_room, true)) {
+        return;
+    }
+    for (i = 0; i < metric->num_rows; i++) {
+        if (metric->rows[i]->num_local || metric->rows[i]->seen == redis->page) {
+            metric->rows[kept++] = metric->rows[i];
+        } else {
+            PYTHEUS_REDIS_FREE(metric->rows[i]);
+        }
+    }
+    metric->num_rows = kept;
+}
+
+static void pytheus_redis__emit_all(pytheus_redis *redis, pytheus_emitter *out) {
+    pytheus_redis__metric *metric = NULL;
+    while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        pytheus_redis__emit_metric(redis, out, metric);
+        pytheus_redis__forget_gone(redis, metric);
+    }
+    pytheus_redis__emit_state(redis, out, true);
+}
+
+/* Reads what Redis has, after sending what this process has. A server that takes nothing may still
+   be read. */
+static pytheus_err pytheus_redis__read_page(pytheus_redis *redis, int64_t deadline) {
+    pytheus_err err = pytheus_redis__flush_now(redis, deadline);
+    if (err && !redis->context) {
+        return err;
+    }
+    redis->page++;
+    if (!pytheus_redis__list_rows(redis)) {
+        return pytheus_redis__no_memory("page");
+    }
+    return pytheus_redis__read_all(redis, deadline);
+}
+
+static pytheus_err pytheus_redis__generate(void *user, pytheus_emitter *out) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    int64_t deadline = pytheus_redis__deadline(redis);
+    pytheus_err err;
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return pytheus_redis__busy();
+    }
+    err = pytheus_redis__read_page(redis, deadline);
+    if (!err) {
+        pytheus_redis__emit_all(redis, out);
+    } else if (redis->serve_own) {
+        pytheus_redis__emit_state(redis, out, false);
+        err = PYTHEUS_OK;
+    } else {
+        redis->news.is_new = false; /* who wants the page tells it */
+    }
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+/* ==== WRITE-THROUGH: EACH OPERATION WAITS FOR REDIS ==== */
+
+/* One value of a series. */
+typedef struct pytheus_redis__cell {
+    pytheus_redis__series *series;
+    size_t value;
+} pytheus_redis__cell;
+
+/* One operation, on one or several values of a series. */
+typedef struct pytheus_redis__operation {
+    pytheus_redis__cell *const *cells;
+    size_t num_cells;
+    size_t first_counted; /* an observation: from this cell on, and the count */
+    bool is_observation, is_set;
+    double v;
+} pytheus_redis__operation;
+
+static size_t pytheus_redis__value_of_cell(const pytheus_redis__metric *metric,
+                                           const pytheus_cell_desc *desc) {
+    size_t i;
+    if (metric->type < PYTHEUS_HISTOGRAM || strcmp(desc->value, "sum") == 0) {
+        return 0;
+    }
+    if (metric->type == PYTHEUS_SUMMARY) {
+        return 1;
+    }
+    for (i = 0; i < metric->num_bounds && metric->bounds[i] < desc->bound; i++) {
+    }
+    return 2 + i;
+}
+
+/* Under the lock: a metric by its name alone, because cells are described one at a time. */
+static pytheus_redis__metric *pytheus_redis__metric_named(pytheus_redis *redis, const char *name) {
+    pytheus_redis__metric *metric = NULL, *found = NULL;
+    while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        found = strcmp(metric->name, name) == 0 ? metric : found;
+    }
+    return found;
+}
+
+static pytheus_err pytheus_redis__cell_open(void *user, const pytheus_cell_desc *desc,
+                                            void **place) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__metric *metric = pytheus_redis__metric_named(redis, desc->metric);
+    pytheus_redis__bytes field = {NULL, 0, 0, false};
+    pytheus_redis__cell *cell = (pytheus_redis__cell *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *cell);
+    bool done = false;
+    if (cell && metric && pytheus_redis__make_field(&field, desc->labels, desc->num_labels)) {
+        cell->value = pytheus_redis__value_of_cell(metric, desc);
+        cell->series = pytheus_redis__series_new(metric, &field);
+        if (cell->series) {
+            cell->series->is_known = true;
+            (void)pthread_mutex_lock(&redis->lock);
+            done = pytheus_redis__grow((void **)&redis->series, redis->num_series,
+                                       &redis->series_room, sizeof(pytheus_redis__series *));
+            if (done) {
+                cell->series->is_gone = cell->value > 0; /* one of them is on the page */
+                pytheus_redis__put_last(redis, cell->series);
+            }
+            (void)pthread_mutex_unlock(&redis->lock);
+        }
+    }
+    pytheus_redis__bytes_free(&field);
+    if (!done) {
+        PYTHEUS_REDIS_FREE(cell ? cell->series : NULL);
+        PYTHEUS_REDIS_FREE(cell);
+        return pytheus_redis__no_memory(desc->metric);
+    }
+    *place = cell;
+    return PYTHEUS_OK;
+}
+
+static void pytheus_redis__cell_close(void *user, void *place) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__cell *cell = (pytheus_redis__cell *)place;
+    (void)pthread_mutex_lock(&redis->lock);
+    cell->series->is_gone = cell->series->is_removed = true;
+    pytheus_redis__close_series(redis, cell->series, 0);
+    (void)pthread_mutex_unlock(&redis->lock);
+    PYTHEUS_REDIS_FREE(cell);
+}
+
+static void pytheus_redis__add_operation(pytheus_redis *redis,
+                                         const pytheus_redis__operation *operation) {
+    pytheus_redis__cell *first = operation->cells[0];
+    const pytheus_redis__metric *metric = first->series->metric;
+    pytheus_redis__value v = {0, 0}, one = {1, 0};
+    size_t i;
+    v.real = operation->v;
+    if (v.real >= -9e15 && v.real <= 9e15 && pytheus_redis__same((double)(int64_t)v.real, v.real) &&
+        !pytheus_redis__is_negative_zero(v.real)) {
+        v.whole = (uint64_t)(int64_t)v.real;
+        v.real = 0;
+    }
+    pytheus_redis__change_value(redis, first->series, first->value, v,
+                                operation->is_set || !pytheus_redis__is_finite(v.real));
+    if (operation->is_set && metric->type == PYTHEUS_HISTOGRAM && first->value == 0) {
+        pytheus_redis__change_value(redis, first->series, 1, v, true);
+    }
+    if (!operation->is_observation) {
+        return;
+    }
+    for (i = operation->first_counted; i < operation->num_cells; i++) {
+        pytheus_redis__cell *cell = operation->cells[i];
+        pytheus_redis__change_value(redis, cell->series, cell->value, one, false);
+    }
+    if (metric->type == PYTHEUS_HISTOGRAM) {
+        pytheus_redis__change_value(redis, first->series, 1, one, false);
+    }
+}
+
+/* One transaction for the operation. It was done if its number is what the watched key holds. */
+static pytheus_err pytheus_redis__try_operation(pytheus_redis *redis,
+                                                const pytheus_redis__operation *operation,
+                                                int64_t deadline) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    uint64_t number;
+    size_t i;
+    pytheus_err err = pytheus_redis__be_connected(redis, deadline);
+    if (err) {
+        return err;
+    }
+    pytheus_redis__begin_transaction(redis);
+    pytheus_redis__add_operation(redis, operation);
+    number = transaction->number;
+    for (i = 0; i < transaction->num_changes; i++) {
+        transaction->changes[i].series = NULL;
+    }
+    pytheus_redis__end_transaction(redis);
+    if (transaction->text.failed) {
+        transaction->number = 0;
+        return pytheus_redis__no_memory("operation");
+    }
+    err = pytheus_redis__send_transaction(redis, deadline);
+    if (err && transaction->number) {
+        err = pytheus_redis__be_connected(redis, deadline);
+    }
+    transaction->number = 0;
+    for (i = 0; !err && i < transaction->num_changes; i++) {
+        if (transaction->changes[i].has_failed) {
+            err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s",
+                               operation->cells[0]->series->metric->name, redis->refusal);
+        }
+    }
+    if (!err && redis->base != number) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: not done",
+                           operation->cells[0]->series->metric->name);
+    }
+    return err;
+}
+
+static pytheus_err pytheus_redis__do(pytheus_redis *redis,
+                                     const pytheus_redis__operation *operation) {
+    int64_t deadline = pytheus_redis__deadline(redis);
+    pytheus_err err;
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return pytheus_redis__busy();
+    }
+    err = pytheus_redis__try_operation(redis, operation, deadline);
+    redis->flush_errors += err != PYTHEUS_OK;
+    redis->news.is_new = false;
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+static pytheus_err pytheus_redis__change_cell(void *user, void *place, double v, bool is_set) {
+    pytheus_redis__cell *cell = (pytheus_redis__cell *)place;
+    pytheus_redis__operation operation;
+    memset((void *)&operation, 0, sizeof operation);
+    operation.cells = &cell;
+    operation.num_cells = 1;
+    operation.is_set = is_set;
+    operation.v = v;
+    return pytheus_redis__do((pytheus_redis *)user, &operation);
+}
+
+static pytheus_err pytheus_redis__cell_inc(void *user, void *cell, double by) {
+    return pytheus_redis__change_cell(user, cell, by, false);
+}
+
+static pytheus_err pytheus_redis__cell_set(void *user, void *cell, double value) {
+    return pytheus_redis__change_cell(user, cell, value, true);
+}
+
+static pytheus_err pytheus_redis__observe(void *user, void *const *cells, size_t num_cells,
+                                          size_t counted, double v) {
+    pytheus_redis__operation operation;
+    memset((void *)&operation, 0, sizeof operation);
+    operation.cells = (pytheus_redis__cell *const *)(const void *)cells;
+    operation.num_cells = num_cells;
+    operation.first_counted = counted;
+    operation.is_observation = true;
+    operation.v = v;
+    return pytheus_redis__do((pytheus_redis *)user, &operation);
+}
+
+static void pytheus_redis__take_get(pytheus_redis *redis, const redisReadTask *task,
+                                    const char *text, size_t size, long long n) {
+    (void)n;
+    if (task->type == REDIS_REPLY_STRING && redis->num_replies < 2) {
+        redis->is_broken |=
+            !pytheus_redis__read_number(text, size, &redis->reading.numbers[redis->num_replies]);
+    }
+}
+
+static void pytheus_redis__add_get(pytheus_redis *redis, const pytheus_redis__series *series,
+                                   size_t value) {
+    const pytheus_redis__bytes *key = &series->metric->keys[value];
+    bool is_hash = series->metric->num_labels > 0;
+    pytheus_redis__add_string(&redis->out,
+                              is_hash ? "*3\r\n$4\r\nHGET\r\n" : "*2\r\n$3\r\nGET\r\n");
+    pytheus_redis__add_bulk(&redis->out, key->at, key->used);
+    if (is_hash) {
+        pytheus_redis__add_bulk(&redis->out, series->field, series->field_size);
+    }
+}
+
+static pytheus_err pytheus_redis__read_cell(pytheus_redis *redis, const pytheus_redis__cell *cell,
+                                            double *value, int64_t deadline) {
+    bool has_lower = cell->value > 2; /* buckets are cumulative in Redis */
+    double *numbers = redis->reading.numbers;
+    pytheus_err err = pytheus_redis__be_connected(redis, deadline);
+    if (err) {
+        return err;
+    }
+    pytheus_redis__clear(&redis->out);
+    numbers[0] = numbers[1] = 0;
+    pytheus_redis__add_get(redis, cell->series, cell->value - has_lower);
+    if (has_lower) {
+        pytheus_redis__add_get(redis, cell->series, cell->value);
+    }
+    err = pytheus_redis__exchange(redis, &redis->out, has_lower ? 2 : 1, pytheus_redis__take_get,
+                                  deadline);
+    if (!err && redis->refusal[0]) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s", cell->series->metric->name,
+                           redis->refusal);
+    }
+    *value = has_lower && numbers[1] > numbers[0] ? numbers[1] - numbers[0]
+             : has_lower                          ? 0
+                                                  : numbers[0];
+    return err;
+}
+
+static pytheus_err pytheus_redis__cell_get(void *user, void *place, double *value) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    int64_t deadline = pytheus_redis__deadline(redis);
+    pytheus_err err;
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return pytheus_redis__busy();
+    }
+    err = pytheus_redis__read_cell(redis, (pytheus_redis__cell *)place, value, deadline);
+    redis->news.is_new = false;
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+static pytheus_err pytheus_redis__try_removal(pytheus_redis *redis, pytheus_redis__cell *cell,
+                                              int64_t deadline) {
+    const pytheus_redis__bytes *key = &cell->series->metric->keys[cell->value];
+    bool is_hash = cell->series->metric->num_labels > 0;
+    pytheus_err err = pytheus_redis__be_connected(redis, deadline);
+    if (err) {
+        return err;
+    }
+    pytheus_redis__clear(&redis->out);
+    pytheus_redis__add_string(&redis->out,
+                              is_hash ? "*3\r\n$4\r\nHDEL\r\n" : "*2\r\n$3\r\nDEL\r\n");
+    pytheus_redis__add_bulk(&redis->out, key->at, key->used);
+    if (is_hash) {
+        pytheus_redis__add_bulk(&redis->out, cell->series->field, cell->series->field_size);
+    }
+    err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_nothing, deadline);
+    if (!err && redis->refusal[0]) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s", cell->series->metric->name,
+                           redis->refusal);
+    }
+    pytheus_redis__unlist(cell->series);
+    cell->series->is_gone = true;
+    return err;
+}
+
+static pytheus_err pytheus_redis__cell_remove(void *user, void *place) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__cell *cell = (pytheus_redis__cell *)place;
+    pytheus_redis__cell count = *cell;
+    int64_t deadline = pytheus_redis__deadline(redis);
+    pytheus_err err;
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return pytheus_redis__busy();
+    }
+    err = pytheus_redis__try_removal(redis, cell, deadline);
+    if (!err && cell->value == 0 && cell->series->metric->type == PYTHEUS_HISTOGRAM) {
+        count.value = 1;
+        err = pytheus_redis__try_removal(redis, &count, deadline);
+    }
+    redis->news.is_new = false;
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+/* ==== MAKING A BACKEND ==== */
+
+static void pytheus_redis__free(pytheus_redis *redis) {
+    size_t i;
+    pytheus_redis__disconnect(redis);
+    for (i = 0; i < redis->num_series; i++) {
+        PYTHEUS_REDIS_FREE(redis->series[i]);
+    }
+    while (redis->slots) {
+        pytheus_redis__slot *slot = redis->slots;
+        redis->slots = slot->next;
+        PYTHEUS_REDIS_FREE(slot);
+    }
+    while (redis->metrics) {
+        pytheus_redis__metric *metric = redis->metrics;
+        redis->metrics = metric->next;
+        pytheus_redis__metric_free(metric);
+    }
+    PYTHEUS_REDIS_FREE(redis->series);
+    PYTHEUS_REDIS_FREE(redis->transaction.changes);
+    PYTHEUS_REDIS_FREE(redis->reading.processes);
+    pytheus_redis__bytes_free(&redis->transaction.text);
+    pytheus_redis__bytes_free(&redis->out);
+    pytheus_redis__bytes_free(&redis->scratch);
+    PYTHEUS_REDIS_FREE(redis->texts);
+    (void)pthread_cond_destroy(&redis->line_is_free);
+    (void)pthread_mutex_destroy(&redis->lock);
+    PYTHEUS_REDIS_FREE(redis);
+}
+
+static void pytheus_redis__destroy(void *user) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    pytheus_redis__stop_thread(redis);
+    pytheus_redis__unlink(redis);
+    pytheus_redis__say_goodbye(redis);
+    pytheus_redis__free(redis);
+}
+
+static pytheus_err pytheus_redis__metric_open(void *user, const pytheus_series_desc *desc) {
+    pytheus_redis *redis = (pytheus_redis *)user;
+    if (redis->write_through && desc->across != PYTHEUS_SHARED) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND,
+                            "redis: %.100s: with write_through a gauge is one for all processes",
+                            desc->metric);
+    }
+    return pytheus_redis__metric_of(redis, desc) ? PYTHEUS_OK
+                                                 : pytheus_redis__no_memory(desc->metric);
+}
+
+static void pytheus_redis__fill_backend(pytheus_redis *redis, pytheus_backend *out) {
+    memset((void *)out, 0, sizeof *out);
+    out->name = "redis";
+    out->user = redis;
+    out->metric_open = pytheus_redis__metric_open;
+    if (redis->write_through) {
+        out->cell_open = pytheus_redis__cell_open;
+        out->inc = pytheus_redis__cell_inc;
+        out->set = pytheus_redis__cell_set;
+        out->get = pytheus_redis__cell_get;
+        out->observe = pytheus_redis__observe;
+        out->cell_remove = pytheus_redis__cell_remove;
+        out->cell_close = pytheus_redis__cell_close;
+    } else {
+        out->words_open = pytheus_redis__words_open;
+        out->words_remove = pytheus_redis__words_remove;
+        out->words_close = pytheus_redis__words_close;
+    }
+    out->generate = pytheus_redis__generate;
+    out->flush = pytheus_redis__flush;
+    out->forked = pytheus_redis__forked;
+    out->destroy = pytheus_redis__destroy;
+}
+
+/* -- the URL -- */
+
+static pytheus_err pytheus_redis__bad(const char *what, const char *value) {
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: %s: \"%.100s\"", what, value);
+}
+
+static int pytheus_redis__hex(char c) {
+    return c >= '0' && c <= '9'                     ? c - '0'
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                    : -1;
+}
+
+/* %40 becomes @, in place. */
+static void pytheus_redis__unescape(char *text) {
+    char *out = text;
+    for (; *text; text++) {
+        if (*text == '%' && pytheus_redis__hex(text[1]) >= 0 && pytheus_redis__hex(text[2]) >= 0) {
+            *out++ = (char)(pytheus_redis__hex(text[1]) * 16 + pytheus_redis__hex(text[2]));
+            text += 2;
+        } else {
+            *out++ = *text;
+        }
+    }
+    *out = '\0';
+}
+
+/* All digits, up to most; -1: not so. */
+static int pytheus_redis__small_number(const char *text, int most) {
+    int n = 0;
+    if (!*text) {
+        return -1;
+    }
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || n > most) {
+            return -1;
+        }
+        n = n * 10 + (*text - '0');
+    }
+    return n <= most ? n : -1;
+}
+
+/* user:password@ at the begin of *rest. */
+static void pytheus_redis__read_user(pytheus_redis_desc *desc, char **rest) {
+    char *at = strchr(*rest, '@'), *slash = strchr(*rest, '/'), *colon;
+    if (!at || (slash && slash < at && **rest != '/')) {
+        return;
+    }
+    *at = '\0';
+    colon = strchr(*rest, ':');
+    if (colon) {
+        *colon = '\0';
+        pytheus_redis__unescape(colon + 1);
+        desc->password = desc->password ? desc->password : colon + 1;
+    }
+    pytheus_redis__unescape(*rest);
+    if (**rest && !desc->username) {
+        desc->username = *rest;
+    }
+    *rest = at + 1;
+}
+
+static pytheus_err pytheus_redis__read_place(pytheus_redis_desc *desc, char *rest) {
+    char *slash = strchr(rest, '/'), *port;
+    int n = 0;
+    if (slash) {
+        *slash = '\0';
+        n = slash[1] ? pytheus_redis__small_number(slash + 1, 1000000) : 0;
+        if (n < 0) {
+            return pytheus_redis__bad("not the number of a database in the url", slash + 1);
+        }
+        desc->db = desc->db ? desc->db : n;
+    }
+    port = strrchr(rest, ':');
+    if (*rest == '[' && strchr(rest, ']')) { /* an IPv6 address */
+        char *end = strchr(rest, ']');
+        port = end[1] == ':' ? end + 1 : NULL;
+        *end = '\0';
+        rest++;
+    }
+    if (port) {
+        *port = '\0';
+        n = pytheus_redis__small_number(port + 1, 65535);
+        if (n <= 0) {
+            return pytheus_redis__bad("not a port in the url", port + 1);
+        }
+        desc->port = desc->port ? desc->port : n;
+    }
+    if (*rest && !desc->host) {
+        desc->host = rest;
+    }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus_redis__read_path(pytheus_redis_desc *desc, char *rest) {
+    char *query = strchr(rest, '?');
+    int n;
+    if (query) {
+        *query++ = '\0';
+        n = strncmp(query, "db=", 3) == 0 ? pytheus_redis__small_number(query + 3, 1000000) : -1;
+        if (n < 0) {
+            return pytheus_redis__bad("nothing that is known in the url", query);
+        }
+        desc->db = desc->db ? desc->db : n;
+    }
+    if (!desc->unix_socket_path) {
+        desc->unix_socket_path = rest;
+    }
+    return PYTHEUS_OK;
+}
+
+/* Cuts the copy of the url into what it says; what else was given goes before it. */
+static pytheus_err pytheus_redis__read_url(pytheus_redis_desc *desc, char *url) {
+    char *rest = strstr(url, "://");
+    if (!rest) {
+        return pytheus_redis__bad("no url", url);
+    }
+    *rest = '\0';
+    rest += 3;
+    if (strcmp(url, "rediss") == 0) {
+        return pytheus_redis__bad("this program has no TLS for the url", url);
+    }
+    if (strcmp(url, "redis") != 0 && strcmp(url, "unix") != 0) {
+        return pytheus_redis__bad("no url begins with", url);
+    }
+    pytheus_redis__read_user(desc, &rest);
+    return strcmp(url, "unix") == 0 ? pytheus_redis__read_path(desc, rest)
+                                    : pytheus_redis__read_place(desc, rest);
+}
+
+/* -- the description -- */
+
+static const char *pytheus_redis__text_or(const char *text, const char *otherwise) {
+    return text && *text ? text : otherwise;
+}
+
+/* Copies the description's strings into one piece of memory. */
+static bool pytheus_redis__keep_texts(pytheus_redis *redis, const pytheus_redis_desc *desc) {
+    static const char sequence[] = "pytheus:flush:00000000000000000000000000000000";
+    const char *texts[5];
+    char **places[5], *at;
+    size_t i, size = sizeof sequence + 1;
+    texts[0] = pytheus_redis__text_or(desc->host, "localhost");
+    texts[1] = pytheus_redis__text_or(desc->unix_socket_path, NULL);
+    texts[2] = pytheus_redis__text_or(desc->username, NULL);
+    texts[3] = pytheus_redis__text_or(desc->password, NULL);
+    texts[4] = pytheus_redis__text_or(desc->key_prefix, NULL);
+    places[0] = &redis->host;
+    places[1] = &redis->unix_socket_path;
+    places[2] = &redis->username;
+    places[3] = &redis->password;
+    places[4] = &redis->prefix;
+    for (i = 0; i < 5; i++) {
+        size += texts[i] ? strlen(texts[i]) + 1 : 0;
+    }
+    size += texts[4] ? strlen(texts[4]) : 0;
+    redis->texts = at = (char *)PYTHEUS_REDIS_REALLOC(NULL, size);
+    for (i = 0; at && i < 5; i++) {
+        if (texts[i]) {
+            size = strlen(texts[i]) + 1;
+            *places[i] = (char *)memcpy(at, texts[i], size);
+            at += size;
+        }
+    }
+    if (at) {
+        redis->sequence_key = at;
+        if (redis->prefix) {
+            at += sprintf(at, "%s-", redis->prefix);
+        }
+        memcpy(at, sequence, sizeof sequence);
+    }
+    return redis->texts != NULL;
+}
+
+static pytheus_err pytheus_redis__check(const pytheus_redis_desc *desc) {
+    const char *layout = pytheus_redis__text_or(desc->layout, "pytheus");
+    if (strcmp(layout, "pytheus") != 0) {
+        return pytheus_redis__bad("no such layout", layout);
+    }
+    if (desc->port < 0 || desc->port > 65535 || desc->db < 0 || desc->connect_timeout_ms < 0 ||
+        desc->command_timeout_ms < 0 || desc->flush_interval_ms < 0 || desc->expire_key_time < -1) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: port, db, timeouts, flush_interval_ms and "
+                                                "expire_key_time are no negative numbers");
+    }
+    if (desc->username && *desc->username && !(desc->password && *desc->password)) {
+        return pytheus_redis__bad("no password for the user", desc->username);
+    }
+    return PYTHEUS_OK;
+}
+
+static int pytheus_redis__number_or(int n, int otherwise) {
+    return n ? n : otherwise;
+}
+
+/* NULL: no memory. */
+static pytheus_redis *pytheus_redis__new(const pytheus_redis_desc *desc) {
+    pytheus_redis *redis = (pytheus_redis *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *redis);
+    if (!redis) {
+        return NULL;
+    }
+    memset((void *)redis, 0, sizeof *redis);
+    if (!pytheus_redis__keep_texts(redis, desc)) {
+        PYTHEUS_REDIS_FREE(redis);
+        return NULL;
+    }
+    redis->port = pytheus_redis__number_or(desc->port, PYTHEUS_REDIS__PORT);
+    redis->db = desc->db;
+    redis->connect_ms =
+        pytheus_redis__number_or(desc->connect_timeout_ms, PYTHEUS_REDIS__CONNECT_MS);
+    redis->command_ms =
+        pytheus_redis__number_or(desc->command_timeout_ms, PYTHEUS_REDIS__COMMAND_MS);
+    redis->flush_ms = pytheus_redis__number_or(desc->flush_interval_ms, PYTHEUS_REDIS__FLUSH_MS);
+    redis->expire_seconds =
+        pytheus_redis__number_or(desc->expire_key_time, PYTHEUS_REDIS__EXPIRE_SECONDS);
+    redis->write_through = desc->write_through;
+    redis->float_bounds = desc->float_bounds;
+    redis->serve_own = desc->serve_own;
+    redis->logger = desc->logger;
+    redis->last_metric = &redis->metrics;
+    redis->last_flush = pytheus_redis__now();
+    (void)pthread_mutex_init(&redis->lock, NULL);
+    (void)pthread_cond_init(&redis->line_is_free, NULL);
+    pytheus_redis__new_identity(redis);
+    return redis;
+}
+
+/* Whether Redis takes us at all. That it can't be reached is only told: it may come. */
+static pytheus_err pytheus_redis__try_out(pytheus_redis *redis) {
+    int64_t deadline = pytheus_redis__deadline(redis);
+    pytheus_err err;
+    (void)pytheus_redis__take_line(redis, deadline);
+    err = pytheus_redis__be_connected(redis, deadline);
+    if (err && err != PYTHEUS_ERR_CONFIG) {
+        pytheus_redis__tell(redis, "");
+        err = PYTHEUS_OK;
+    }
+    pytheus_redis__disconnect(redis); /* the program may fork before it counts */
+    pytheus_redis__free_line(redis);
+    return err;
+}
+
+static pytheus_err pytheus_redis__backend_of(const pytheus_redis_desc *desc, pytheus_backend *out) {
+    pytheus_redis *redis;
+    pytheus_err err = pytheus_redis__check(desc);
+    if (err) {
+        return err;
+    }
+    redis = pytheus_redis__new(desc);
+    if (!redis) {
+        return pytheus_redis__no_memory("backend");
+    }
+    err = pytheus_redis__try_out(redis);
+    if (err) {
+        pytheus_redis__free(redis);
+        return err;
+    }
+    pytheus_redis__link(redis);
+    pytheus_redis__fill_backend(redis, out);
+    return PYTHEUS_OK;
+}
+
+PYTHEUS_API pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc,
+                                              pytheus_backend *out) {
+    pytheus_redis_desc all;
+    char *url = NULL;
+    pytheus_err err = PYTHEUS_OK;
+    memset((void *)&all, 0, sizeof all);
+    if (desc) {
+        all = *desc;
+    }
+    if (all.url && *all.url) {
+        url = pytheus_redis__copy(all.url);
+        err = url ? pytheus_redis__read_url(&all, url) : pytheus_redis__no_memory("url");
+    }
+    if (!err) {
+        err = pytheus_redis__backend_of(&all, out);
+    }
+    PYTHEUS_REDIS_FREE(url);
+    return err;
+}
+
+/* A late call may reach the words of another series: under another mask it says nothing. */
+PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double v, double seconds) {
+    const pytheus_backend *backend = NULL;
+    pytheus_words words;
+    pytheus_err err;
+    uint64_t ms = seconds < 1e12 ? (uint64_t)(seconds * 1000) + 1 : UINT64_C(1000000000000000);
+    if (!(seconds > 0)) {
+        return pytheus_fail(PYTHEUS_ERR_VALUE, "redis: a gauge is set for seconds above 0");
+    }
+    memset((void *)&words, 0, sizeof words);
+    if (!pytheus_view_words(gauge.view, &backend, &words) &&
+        backend->flush == pytheus_redis__flush) {
+        PYTHEUS_REDIS__STORE(words.sets + (PYTHEUS_REDIS__LASTS - PYTHEUS_REDIS__SETS),
+                             ms ^ words.mask);
+    }
+    pytheus_redis__lasts_here = ms;
+    err = pytheus_gauge_set(gauge, v);
+    pytheus_redis__lasts_here = 0;
+    return err;
+}
+
+/* -- the class -- */
+
+static int pytheus_redis__config_int(const pytheus_config *config, const char *key, int otherwise,
+                                     pytheus_err *err) {
+    double v = pytheus_config_number(config, key, otherwise);
+    if (!(v >= 0 && v <= 2147483647) || !pytheus_redis__same((double)(int)v, v)) {
+        *err = pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: \"%s\" is a whole number from 0 up", key);
+        return otherwise;
+    }
+    return (int)v;
+}
+
+static pytheus_err pytheus_redis__create(const pytheus_config *config, pytheus_backend *out) {
+    pytheus_redis_desc desc;
+    pytheus_err err = PYTHEUS_OK;
+    memset((void *)&desc, 0, sizeof desc);
+    desc.url = pytheus_config_string(config, "url", NULL);
+    desc.host = pytheus_config_string(config, "host", NULL);
+    desc.port = pytheus_redis__config_int(config, "port", 0, &err);
+    desc.unix_socket_path = pytheus_config_string(config, "unix_socket_path", NULL);
+    desc.db = pytheus_redis__config_int(config, "db", 0, &err);
+    desc.username = pytheus_config_string(config, "username", NULL);
+    desc.password = pytheus_config_string(config, "password", NULL);
+    desc.connect_timeout_ms = pytheus_redis__config_int(config, "connect_timeout_ms", 0, &err);
+    desc.command_timeout_ms = pytheus_redis__config_int(config, "command_timeout_ms", 0, &err);
+    desc.flush_interval_ms = pytheus_redis__config_int(config, "flush_interval_ms", 0, &err);
+    desc.write_through = pytheus_config_bool(config, "write_through", false);
+    desc.expire_key_time =
+        pytheus_redis__config_int(config, "expire_key_time", PYTHEUS_REDIS__EXPIRE_SECONDS, &err);
+    desc.expire_key_time = desc.expire_key_time ? desc.expire_key_time : -1;
+    desc.key_prefix = pytheus_config_string(config, "key_prefix", NULL);
+    desc.layout = pytheus_config_string(config, "layout", NULL);
+    desc.float_bounds = pytheus_config_bool(config, "float_bounds", false);
+    desc.serve_own = pytheus_config_bool(config, "serve_own", false);
+    pytheus_config_logger(config, &desc.logger);
+    err = err ? err : pytheus_config_check(config);
+    return err ? err : pytheus_redis_backend(&desc, out);
+}
+
+static const char *const pytheus_redis__names[] = {
+    "redis", "pytheus.backends.redis.MultiProcessRedisBackend",
+    "pytheus.backends.MultipleProcessRedisBackend", NULL};
+static const pytheus_backend_class pytheus_redis__class = {pytheus_redis__names,
+                                                           pytheus_redis__create};
+PYTHEUS_ANNOUNCE(pytheus_redis__class);
+
+#endif /* PYTHEUS_DISABLE */
+#endif /* PYTHEUS_REDIS_IMPLEMENTATION */

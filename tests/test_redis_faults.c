@@ -1,0 +1,498 @@
+/* Redis down, hung, slow, full, read-only, loading, restarted empty and with its data, answering
+   garbage, and a way to it that loses requests and replies: nobody who counts waits or hears of it,
+   and in the end every count is there once. LONG=1 for the numbers that the README has. */
+#define _GNU_SOURCE
+#define PYTHEUS_IMPLEMENTATION
+#include "pytheus.h"
+#define PYTHEUS_REDIS_IMPLEMENTATION
+#include "pytheus_redis.h"
+#include "check.h"
+#include "page.h"
+#include "fixture.h"
+#include "redis.h"
+#include "redis_proxy.h"
+
+#include <sys/resource.h>
+
+static bool is_long(void) {
+    const char *chosen = getenv("LONG");
+    return chosen && *chosen;
+}
+
+/* The longest of many increments, in milliseconds, and no error of any. */
+static void counting_is_undisturbed(pytheus_counter c, long n) {
+    double longest = 0, began = redis_seconds();
+    long failed = 0;
+    for (long i = 0; i < n; i++) {
+        double t = redis_seconds(), took;
+        failed += pytheus_counter_inc(c) != PYTHEUS_OK;
+        took = redis_seconds() - t;
+        longest = took > longest ? took : longest;
+    }
+    CHECK_INT(failed, 0);
+    /* a machine that does other things may take the processor away, but not each time */
+    CHECK(redis_seconds() - began < 0.5 + (double)n * 20e-6);
+    CHECK(longest < 0.5);
+}
+
+static double page_value(pytheus_registry *r, const char *line) {
+    char *page = pytheus_generate(r, PYTHEUS_TEXT, NULL), *at = page ? strstr(page, line) : NULL;
+    double value = at ? strtod(at + strlen(line), NULL) : -1;
+    pytheus_free(page);
+    return value;
+}
+
+#define QUICK .connect_timeout_ms = 200, .command_timeout_ms = 300, .flush_interval_ms = 20
+
+TEST(redis_down_at_the_start) {
+    NEED_REDIS();
+    redis_end(false);
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    counting_is_undisturbed(c, 1000);
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND);
+    CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+    CHECK(strstr(pytheus_last_error(), redis_socket) != NULL);
+    CHECK(redis_launch(NULL, NULL));
+    for (int i = 0; i < 300 && strcmp(ASK("GET", "c"), "1000"); i++)
+        redis_sleep_ms(10); /* its thread finds it without help */
+    CHECK_STR(ASK("GET", "c"), "1000");
+    CHECK(page_value(r, "\npytheus_redis_flush_errors_total ") >= 1);
+    pytheus_registry_free(r);
+}
+
+TEST(pages_without_redis) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK, .serve_own = true});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_counter_inc(c);
+    FLUSH(r);
+    (void)ASK("INCRBY", "c", "10");
+    CHECK_REDIS_PAGE(r, "# TYPE c counter\nc 11\n");
+    redis_end(true);
+    pytheus_counter_inc(c);
+    CHECK_REDIS_PAGE(r, "# TYPE c counter\nc 2\n");
+    CHECK_DOUBLE(page_value(r, "\npytheus_redis_up "), 0);
+    CHECK(redis_launch(NULL, NULL));
+    CHECK_REDIS_PAGE(r, "# TYPE c counter\nc 12\n");
+    CHECK_DOUBLE(page_value(r, "\npytheus_redis_up "), 1);
+    pytheus_registry_free(r);
+}
+
+TEST(a_hung_redis_holds_up_nobody_who_counts) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"x"});
+    pytheus_counter one = pytheus_counter_labels(c, "x", "1");
+    pytheus_counter_inc(one);
+    FLUSH(r);
+    kill(redis_pid, SIGSTOP);
+    counting_is_undisturbed(one, 1000);
+    double began = redis_seconds();
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND);
+    CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+    CHECK(redis_seconds() - began < 2 * 0.5 + 0.5);
+    CHECK_ERR(pytheus_counter_inc(pytheus_counter_labels(c, "x", "2")), PYTHEUS_OK);
+    kill(redis_pid, SIGCONT);
+    FLUSH(r);
+    CHECK_STR(ASK("HGET", "c", "{\"x\": \"1\"}"), "1001");
+    CHECK_STR(ASK("HGET", "c", "{\"x\": \"2\"}"), "1");
+    pytheus_registry_free(r);
+}
+
+TEST(a_restart_with_its_data_loses_nothing) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    for (int i = 0; i < 3; i++) {
+        counting_is_undisturbed(c, 500);
+        FLUSH(r);
+        redis_end(true);
+        counting_is_undisturbed(c, 500);
+        CHECK(redis_launch(NULL, NULL));
+    }
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "c"), "3000");
+    pytheus_registry_free(r);
+}
+
+TEST(a_restart_without_its_data_begins_again) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter c = COUNTER(r, .name = "c"), idle = COUNTER(r, .name = "idle");
+    pytheus_gauge set = GAUGE(r, .name = "set"), added = GAUGE(r, .name = "added");
+    pytheus_counter_add(c, 100);
+    pytheus_counter_add(idle, 100);
+    pytheus_gauge_set(set, 21.5);
+    pytheus_gauge_add(added, 3);
+    FLUSH(r);
+    redis_end(false);
+    pytheus_counter_add(c, 7);
+    CHECK(redis_launch(NULL, NULL));
+    FLUSH(r);
+    CHECK_STR(ASK("MGET", "c", "idle", "set", "added"), "7\n0\n21.5\n3\n");
+    pytheus_registry_free(r);
+}
+
+TEST(a_full_redis_keeps_the_connection_and_the_counts) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_counter_inc(c);
+    FLUSH(r);
+    (void)ASK("CONFIG", "SET", "maxmemory", "1");
+    pytheus_counter_inc(c);
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND);
+    CHECK(strstr(pytheus_last_error(), "OOM") != NULL);
+    CHECK_REDIS_PAGE(r, "# TYPE c counter\nc 1\n"); /* what it has can be read */
+    (void)ASK("CONFIG", "SET", "maxmemory", "0");
+    CHECK_REDIS_PAGE(r, "# TYPE c counter\nc 2\n");
+    pytheus_registry_free(r);
+}
+
+TEST(a_replica_takes_nothing_until_it_is_none) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_counter_inc(c);
+    FLUSH(r);
+    (void)ASK("REPLICAOF", "127.0.0.1", "1");
+    pytheus_counter_inc(c);
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND);
+    CHECK(strstr(pytheus_last_error(), "READONLY") != NULL);
+    (void)ASK("REPLICAOF", "NO", "ONE");
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "c"), "2");
+    pytheus_registry_free(r);
+}
+
+TEST(one_bad_key_does_not_hold_up_the_others) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_counter bad = COUNTER(r, .name = "bad"), good = COUNTER(r, .name = "good");
+    pytheus_gauge text = GAUGE(r, .name = "text", .required_labels = {"x"});
+    (void)ASK("LPUSH", "bad", "x");
+    (void)ASK("HSET", "text", "{\"x\": \"1\"}", "no number");
+    for (int i = 0; i < 3; i++) {
+        pytheus_counter_inc(bad);
+        pytheus_counter_inc(good);
+        pytheus_gauge_inc(pytheus_gauge_labels(text, "x", "1"));
+        pytheus_gauge_inc(pytheus_gauge_labels(text, "x", "2"));
+        FLUSH(r);
+    }
+    CHECK_STR(ASK("GET", "good"), "3");
+    CHECK_STR(ASK("HGET", "text", "{\"x\": \"2\"}"), "3");
+    CHECK_STR(ASK("TYPE", "bad"), "list");
+    CHECK(page_value(r, "\npytheus_redis_flush_errors_total ") >= 2);
+    CHECK_VALUE(bad, 3); /* what it could not say it keeps */
+    pytheus_registry_free(r);
+}
+
+/* -- servers that are none -- */
+
+static void impostor(int listener, const char *answer, int pause_ms) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        int client = accept(listener, NULL, NULL);
+        char question[4096];
+        signal(SIGPIPE, SIG_IGN);
+        while (client >= 0 && read(client, question, sizeof question) > 0)
+            for (const char *at = answer; *at; at++) {
+                if (write(client, at, 1) != 1)
+                    break;
+                if (pause_ms)
+                    redis_sleep_ms(pause_ms);
+            }
+        close(client);
+    }
+}
+
+TEST(answers_that_are_none) {
+    static const char *const answers[] = {"HTTP/1.1 400 Bad Request\r\n\r\n",
+                                          "*1000000000\r\n$1000000000\r\n",
+                                          "+OK\r\n",
+                                          "\r\n",
+                                          "$-5\r\n",
+                                          ":1\r\n:2\r\n:3\r\n:4\r\n:5\r\n:6\r\n:7\r\n",
+                                          "-ERR no\r\n-ERR no\r\n-ERR no\r\n-ERR no\r\n",
+                                          "+OK\r\n$3\r\nabc\r\n+OK\r\n$5\r\nseven\r\n",
+                                          "*-1\r\n*-1\r\n*-1\r\n*-1\r\n"};
+    NEED_REDIS();
+    for (size_t i = 0; i < COUNT_OF(answers); i++) {
+        char path[96];
+        pytheus_backend backend;
+        snprintf(path, sizeof path, "%s/impostor%lu", redis_folder, (unsigned long)i);
+        int listener = proxy_open(path, true);
+        pid_t pid = fork();
+        if (pid == 0)
+            impostor(listener, answers[i], 0);
+        close(listener);
+        pytheus_err err =
+            pytheus_redis_backend(&(pytheus_redis_desc){QUICK, .unix_socket_path = path,
+                                                        .logger = {fixture_remember, NULL}},
+                                  &backend);
+        if (!err) {
+            pytheus_registry *r = pytheus_registry_new(
+                &(pytheus_registry_desc){.backend = &backend, .logger = {fixture_remember, NULL}});
+            pytheus_counter c = COUNTER(r, .name = "c");
+            counting_is_undisturbed(c, 10);
+            CHECK(pytheus_flush(r) != PYTHEUS_OK);
+            CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+            pytheus_registry_free(r);
+        }
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+}
+
+TEST(a_slow_redis_is_not_waited_for) {
+    NEED_REDIS();
+    char path[96];
+    snprintf(path, sizeof path, "%s/slow", redis_folder);
+    int listener = proxy_open(path, true);
+    pid_t pid = fork();
+    if (pid == 0)
+        impostor(listener, "+OK\r\n$20\r\n# cluster_enabled:0\n\r\n+OK\r\n$-1\r\n", 50);
+    close(listener);
+    double began = redis_seconds();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK, .unix_socket_path = path});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    CHECK(redis_seconds() - began < 1.5);
+    counting_is_undisturbed(c, 100);
+    began = redis_seconds();
+    CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+    CHECK(redis_seconds() - began < 1.5);
+    pytheus_registry_free(r);
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+TEST(a_closed_connection_raises_no_signal) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.port = 0});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    signal(SIGPIPE, SIG_DFL);
+    for (int i = 1; i <= 20; i++) {
+        pytheus_counter_inc(c);
+        FLUSH(r);
+        (void)ASK("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes");
+    }
+    pytheus_counter_inc(c);
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "c"), "21");
+    pytheus_registry_free(r);
+}
+
+/* -- an outage takes no memory -- */
+
+static long resident_kb(void) {
+    long pages = 0, all = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    if (f && fscanf(f, "%ld %ld", &all, &pages) != 2)
+        pages = 0;
+    if (f)
+        fclose(f);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+TEST(memory_does_not_grow_while_redis_is_away) {
+    NEED_REDIS();
+    const double seconds = is_long() ? 300 : 2;
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
+    pytheus_histogram h = HISTOGRAM(r, .name = "h", .required_labels = {"x"});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_histogram series[50];
+    long before, after, counted = 0;
+    for (int i = 0; i < 50; i++) {
+        char x[16];
+        snprintf(x, sizeof x, "%d", i);
+        series[i] = pytheus_histogram_labels(h, "x", x);
+    }
+    FLUSH(r);
+    redis_end(true);
+    redis_sleep_ms(200);
+    before = resident_kb();
+    for (double began = redis_seconds(); redis_seconds() - began < seconds; counted += 50) {
+        for (int i = 0; i < 50; i++) {
+            pytheus_histogram_observe(series[i], 0.3);
+            pytheus_counter_inc(c);
+        }
+        usleep(100);
+    }
+    after = resident_kb();
+#ifndef UNDER_TSAN
+    CHECK(after - before < 1024);
+#endif
+    (void)before;
+    (void)after;
+    CHECK(redis_launch(NULL, NULL));
+    FLUSH(r);
+    CHECK_INT(strtol(ASK("GET", "c"), NULL, 10), counted);
+    CHECK_INT(strtol(ASK("HGET", "h:+Inf", "{\"x\": \"7\"}"), NULL, 10), counted / 50);
+    pytheus_registry_free(r);
+}
+
+/* -- a way that loses things -- */
+
+static void flush_until_it_works(pytheus_registry *r) {
+    for (int i = 0; i < 500 && pytheus_flush(r); i++)
+        redis_sleep_ms(5);
+}
+
+/* Counts and observes; then, unless it is killed before, says that all has come. */
+static void worker(int increments, int observations) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    pytheus_registry *r =
+        redis_registry(&(pytheus_redis_desc){QUICK, .unix_socket_path = proxy_socket});
+    pytheus_counter c = COUNTER(r, .name = "hits", .required_labels = {"by"});
+    pytheus_histogram h =
+        HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2}, .num_buckets = 2);
+    pytheus_counter all = pytheus_counter_labels(c, "by", "all");
+    for (int i = 0; i < increments; i++) {
+        pytheus_counter_inc(all);
+        if (i % (increments / observations) == 0)
+            pytheus_histogram_observe(h, 1.5);
+        if (i % 500 == 499)
+            usleep(1000);
+    }
+    flush_until_it_works(r);
+    _exit(pytheus_flush(r) == PYTHEUS_OK || pytheus_flush(r) == PYTHEUS_OK ||
+                  pytheus_flush(r) == PYTHEUS_OK
+              ? 0
+              : 1);
+}
+
+static void totals_are_exact(int percent, int processes, int increments, int observations,
+                             int restarts) {
+    pid_t pids[16];
+    (void)ASK("FLUSHALL");
+    if (!CHECK(proxy_start(percent)))
+        return;
+    for (int i = 0; i < processes; i++) {
+        fflush(NULL);
+        pids[i] = fork();
+        if (pids[i] == 0)
+            worker(increments, observations);
+    }
+    for (int i = 0; i < restarts; i++) {
+        redis_sleep_ms(is_long() ? 3000 : 150);
+        redis_end(true);
+        redis_sleep_ms(50);
+        CHECK(redis_launch(NULL, NULL));
+    }
+    for (int i = 0; i < processes; i++) {
+        int status = 0;
+        waitpid(pids[i], &status, 0);
+        CHECK_INT(status, 0);
+    }
+    proxy_stop();
+    CHECK_INT(strtol(ASK("HGET", "hits", "{\"by\": \"all\"}"), NULL, 10),
+              (long)processes * increments);
+    CHECK_INT(strtol(ASK("GET", "h:+Inf"), NULL, 10), (long)processes * observations);
+    CHECK_INT(strtol(ASK("GET", "h:count"), NULL, 10), (long)processes * observations);
+    CHECK_DOUBLE(strtod(ASK("GET", "h:sum"), NULL), 1.5 * processes * observations);
+}
+
+TEST(a_lossy_way_loses_and_doubles_nothing) {
+    NEED_REDIS();
+    if (is_long()) {
+        totals_are_exact(1, 8, 125000, 12500, 2);
+        totals_are_exact(5, 8, 125000, 12500, 2);
+        totals_are_exact(20, 8, 125000, 12500, 2);
+    } else {
+        totals_are_exact(20, 4, 20000, 2000, 2);
+    }
+}
+
+/* Of the killed at most what they had not sent is missing, and nothing is there twice. */
+TEST(killed_workers_lose_at_most_what_they_had_not_sent) {
+    NEED_REDIS();
+    const int processes = 8, each = 200000;
+    pid_t pids[8];
+    uint64_t random = 7;
+    if (!CHECK(proxy_start(5)))
+        return;
+    for (int i = 0; i < processes; i++) {
+        fflush(NULL);
+        pids[i] = fork();
+        if (pids[i] == 0)
+            worker(each, each / 10);
+    }
+    for (int i = 0; i < processes; i += 2) {
+        redis_sleep_ms((int)(check_random(&random) % 100));
+        kill(pids[i], SIGKILL);
+    }
+    for (int i = 0; i < processes; i++) {
+        int status = 0;
+        waitpid(pids[i], &status, 0);
+        CHECK(i % 2 == 0 || status == 0);
+    }
+    proxy_stop();
+    long total = strtol(ASK("HGET", "hits", "{\"by\": \"all\"}"), NULL, 10);
+    CHECK(total >= (long)processes / 2 * each);
+    CHECK(total < (long)processes * each);
+}
+
+/* Carries everything, but holds up transactions for so long, on each connection its own time. */
+static void holding(int listener, const int *holds_ms, int n) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (int i = 0;; i++) {
+        int client = accept(listener, NULL, NULL), server = proxy_open(redis_socket, false);
+        struct pollfd ready[2] = {{.fd = client, .events = POLLIN},
+                                  {.fd = server, .events = POLLIN}};
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+        } else {
+            close(client);
+            close(server);
+            continue;
+        }
+        for (bool open = true; open && poll(ready, 2, -1) > 0;) {
+            char piece[65536];
+            bool asks = ready[0].revents != 0;
+            ssize_t size = read(ready[!asks].fd, piece, sizeof piece);
+            if (asks && size > 0 && memmem(piece, (size_t)size, "EXEC", 4) && i < n)
+                redis_sleep_ms(holds_ms[i]);
+            /* a client that has gone does not stop what was on its way */
+            open =
+                size > 0 && (send(ready[asks].fd, piece, (size_t)size, MSG_NOSIGNAL) > 0 || !asks);
+        }
+        redis_sleep_ms(200);
+        _exit(0);
+    }
+}
+
+/* The greeting when the backend is made is a connection too. */
+static void late_copy(int first_ms, int second_ms) {
+    const int holds_ms[] = {0, first_ms, second_ms};
+    char path[96];
+    (void)ASK("FLUSHALL");
+    snprintf(path, sizeof path, "%s/holding", redis_folder);
+    unlink(path);
+    int listener = proxy_open(path, true);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, 0);
+        holding(listener, holds_ms, 3);
+    }
+    close(listener);
+    setpgid(pid, pid);
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){
+        .unix_socket_path = path, .command_timeout_ms = 300, .connect_timeout_ms = 100});
+    pytheus_counter_add(COUNTER(r, .name = "hits"), 100);
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND); /* no answer in time */
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_OK);
+    redis_sleep_ms(600);
+    CHECK_STR(ASK("GET", "hits"), "100");
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_OK);
+    CHECK_STR(ASK("GET", "hits"), "100");
+    pytheus_registry_free(r);
+    kill(-pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+TEST(a_copy_that_comes_late_counts_nothing) {
+    NEED_REDIS();
+    late_copy(700, 0);   /* after the second one was done */
+    late_copy(500, 250); /* while the second one is on its way */
+}

@@ -1,0 +1,336 @@
+/* One Redis for several: beside Python, which writes as its pytheus does; for a process and the
+   children it forks in the middle of things; for many threads; and with memory that runs out. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+
+/* The n-th allocation fails, and so do all from there on, if that is wanted. */
+static long fail_at, num_allocations;
+static int fails_on;
+static void *scarce_realloc(void *p, size_t size) {
+    long n = __atomic_add_fetch(&num_allocations, 1, __ATOMIC_RELAXED);
+    if (fail_at && (n == fail_at || (fails_on && n > fail_at)))
+        return NULL;
+    return realloc(p, size);
+}
+#define PYTHEUS_REDIS_REALLOC(p, size) scarce_realloc(p, size)
+#define PYTHEUS_REDIS_FREE(p) free(p)
+
+#define PYTHEUS_IMPLEMENTATION
+#include "pytheus.h"
+#define PYTHEUS_REDIS_IMPLEMENTATION
+#include "pytheus_redis.h"
+#include "check.h"
+#include "page.h"
+#include "fixture.h"
+#include "redis.h"
+
+/* -- beside Python -- */
+
+#define PATH "/\xc3\xa9\"\\\n\xf0\x9f\x98\x80"
+
+typedef struct shop {
+    pytheus_registry *r;
+    pytheus_counter both, plain;
+    pytheus_gauge level;
+    pytheus_histogram lat;
+    pytheus_summary size;
+} shop;
+
+static void shop_open(shop *s) {
+    pytheus_counter both;
+    pytheus_histogram lat;
+    s->r = redis_registry(NULL);
+    both = COUNTER(s->r, .name = "both_total", .required_labels = {"method", "path"});
+    s->both = pytheus_counter_labels(both, "method", "GET", "path", PATH);
+    s->plain = COUNTER(s->r, .name = "plain_total");
+    s->level = GAUGE(s->r, .name = "level");
+    lat = HISTOGRAM(s->r, .name = "lat_seconds", .required_labels = {"method", "path"});
+    s->lat = pytheus_histogram_labels(lat, "method", "GET", "path", PATH);
+    s->size = SUMMARY(s->r, .name = "size_bytes");
+}
+
+static void shop_work(shop *s, int times) {
+    for (int i = 0; i < times; i++) {
+        pytheus_counter_inc(s->both);
+        pytheus_counter_add(s->plain, 0.5);
+        pytheus_gauge_add(s->level, 2);
+        pytheus_histogram_observe(s->lat, 0.3);
+        pytheus_summary_observe(s->size, 1.5);
+        if (i % 7 == 0)
+            FLUSH(s->r);
+    }
+    FLUSH(s->r);
+}
+
+static FILE *python(const char *what) {
+    char command[256];
+    snprintf(command, sizeof command, "/usr/bin/python3 tests/redis_python.py %s %s", redis_socket,
+             what);
+    return popen(command, "r");
+}
+
+static bool has_python(void) {
+    return system("/usr/bin/python3 -c 'import redis' 2>/dev/null") == 0;
+}
+
+TEST(python_and_we_count_in_the_same_series) {
+    NEED_REDIS();
+    if (!has_python())
+        SKIP("no redis for /usr/bin/python3 (Debian: python3-redis)");
+    shop s;
+    shop_open(&s);
+    FILE *p = python("write 50");
+    shop_work(&s, 50);
+    CHECK_INT(pclose(p), 0);
+    char *page = redis_page(s.r);
+    CHECK(page && strstr(page, "both_total{method=\"GET\",path=\"/\xc3\xa9\\\"\\\\\\n"
+                               "\xf0\x9f\x98\x80\"} 100\n"));
+    CHECK(page && strstr(page, "both_total{method=\"PUT\",path=\"only python\"} 7\n"));
+    CHECK(page && strstr(page, "\nplain_total 50\n") && strstr(page, "\nlevel 200\n"));
+    CHECK(page && strstr(page, ",le=\"0.25\"} 0\n") && strstr(page, ",le=\"0.5\"} 100\n"));
+    CHECK(page && strstr(page, "\nsize_bytes_sum 150\nsize_bytes_count 100\n"));
+    pytheus_free(page);
+    CHECK_STR(ASK("HLEN", "both_total"), "2");
+    CHECK_STR(ASK("HLEN", "lat_seconds:+Inf"), "1");
+    CHECK_INT(pclose(python("write 0")), 0); /* sets the gauge */
+    CHECK_STR(ASK("GET", "level"), "21.5");
+    pytheus_gauge_set(s.level, 3);
+    FLUSH(s.r);
+    pytheus_registry_free(s.r);
+}
+
+TEST(python_reads_what_we_wrote) {
+    NEED_REDIS();
+    if (!has_python())
+        SKIP("no redis for /usr/bin/python3 (Debian: python3-redis)");
+    static const char *const expected[] = {
+        "both_total {\"method\": \"GET\", \"path\": \"/\\u00e9\\\"\\\\\\n\\ud83d\\ude00\"} 20.0\n",
+        "lat_seconds:count {\"method\": \"GET\", \"path\": \"/\\u00e9\\\"\\\\\\n\\ud83d\\ude00\"} "
+        "20.0\n",
+        "lat_seconds:0.25 {\"method\": \"GET\", \"path\": \"/\\u00e9\\\"\\\\\\n\\ud83d\\ude00\"} "
+        "0.0\n",
+        "lat_seconds:10 {\"method\": \"GET\", \"path\": \"/\\u00e9\\\"\\\\\\n\\ud83d\\ude00\"} "
+        "20.0\n",
+        "lat_seconds:+Inf {\"method\": \"GET\", \"path\": \"/\\u00e9\\\"\\\\\\n\\ud83d\\ude00\"} "
+        "20.0\n",
+        "plain_total 10.0\n",
+        "level 40.0\n",
+        "size_bytes:sum 30.0\n",
+        "size_bytes:count 20.0\n"};
+    char text[8192];
+    shop s;
+    shop_open(&s);
+    shop_work(&s, 20);
+    FILE *p = python("read");
+    size_t size = fread(text, 1, sizeof text - 1, p);
+    text[size] = '\0';
+    CHECK_INT(pclose(p), 0);
+    for (size_t i = 0; i < COUNT_OF(expected); i++)
+        if (!CHECK(strstr(text, expected[i]) != NULL))
+            printf("%s", expected[i]);
+    pytheus_registry_free(s.r);
+}
+
+/* -- forked children -- */
+
+#ifdef UNDER_TSAN
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) {
+    return "die_after_fork=0"; /* a child starts a thread */
+}
+#endif
+
+TEST(children_have_a_line_and_counts_of_their_own) {
+    NEED_REDIS();
+    enum { CHILDREN = 8, EACH = 3000 };
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.flush_interval_ms = 3});
+    pytheus_counter c = COUNTER(r, .name = "c"),
+                    l = COUNTER(r, .name = "l", .required_labels = {"x"});
+    pytheus_gauge g = GAUGE(r, .name = "g");
+    pytheus_counter one = pytheus_counter_labels(l, "x", "1");
+    pytheus_gauge own = GAUGE(r, .name = "own", .across = PYTHEUS_SUM);
+    pid_t pids[CHILDREN];
+    pytheus_gauge_set(own, 1000);
+    for (int i = 0; i < CHILDREN; i++) {
+        for (int j = 0; j < EACH; j++) { /* its thread is flushing while this one forks */
+            pytheus_counter_inc(c);
+            pytheus_counter_inc(one);
+            pytheus_gauge_inc(g);
+        }
+        fflush(NULL);
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            for (int j = 0; j < EACH; j++) {
+                pytheus_counter_inc(c);
+                pytheus_counter_inc(one);
+                pytheus_gauge_dec(g);
+            }
+            pytheus_gauge_inc(own);
+            if (i % 2) { /* half of them leave it to their thread */
+                for (int j = 0; j < 500; j++)
+                    redis_sleep_ms(1);
+                _exit(0);
+            }
+            _exit(pytheus_flush(r) == PYTHEUS_OK ? 0 : 1);
+        }
+    }
+    for (int i = 0; i < CHILDREN; i++) {
+        int status = 0;
+        waitpid(pids[i], &status, 0);
+        CHECK_INT(status, 0);
+    }
+    FLUSH(r);
+    CHECK_INT(strtol(ASK("GET", "c"), NULL, 10), 2 * CHILDREN * EACH);
+    CHECK_INT(strtol(ASK("HGET", "l", "{\"x\": \"1\"}"), NULL, 10), 2 * CHILDREN * EACH);
+    CHECK_STR(ASK("GET", "g"), "0");
+    CHECK_STR(ASK("GET", "pytheus:gauge_index"), "9");
+    CHECK_STR(ASK("SCARD", "pytheus:processes"), "9");
+    char *page = redis_page(r);
+    CHECK(page && strstr(page, "\nown 1008\n"));
+    pytheus_free(page);
+    pytheus_registry_free(r);
+}
+
+/* ThreadSanitizer ends a child before it has run what is to be run at exit. */
+#ifndef UNDER_TSAN
+TEST(exit_sends_what_is_left) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(NULL);
+    pytheus_counter c = COUNTER(r, .name = "c");
+    FLUSH(r);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        redis_owner = 0;
+        pytheus_counter_add(c, 5);
+        exit(0);
+    }
+    waitpid(pid, NULL, 0);
+    CHECK_STR(ASK("GET", "c"), "5");
+    pytheus_registry_free(r);
+    CHECK_STR(ASK("KEYS", "pytheus:*"), "");
+}
+
+#endif
+
+/* -- threads -- */
+
+enum { THREADS = 4, ROUNDS = 20000 };
+
+typedef struct crowd {
+    pytheus_registry *r;
+    pytheus_counter c;
+    pytheus_histogram h;
+    bool ends;
+} crowd;
+
+static void *count_much(void *argument) {
+    crowd *x = (crowd *)argument;
+    for (int i = 0; i < ROUNDS; i++) {
+        char label[16];
+        snprintf(label, sizeof label, "%d", i % 50);
+        pytheus_counter_inc(pytheus_counter_labels(x->c, "x", label));
+        pytheus_histogram_observe(x->h, i % 3);
+    }
+    return NULL;
+}
+
+static void *make_and_remove(void *argument) {
+    crowd *x = (crowd *)argument;
+    pytheus_counter passing = COUNTER(x->r, .name = "passing", .required_labels = {"x"});
+    for (int i = 0; !__atomic_load_n(&x->ends, __ATOMIC_ACQUIRE); i++) {
+        char label[16];
+        snprintf(label, sizeof label, "%d", i % 10);
+        pytheus_counter one = pytheus_counter_labels(passing, "x", label);
+        pytheus_counter_inc(one);
+        pytheus_view_remove(one.view);
+    }
+    return NULL;
+}
+
+static void *flush_and_write(void *argument) {
+    crowd *x = (crowd *)argument;
+    while (!__atomic_load_n(&x->ends, __ATOMIC_ACQUIRE)) {
+        (void)pytheus_flush(x->r);
+        pytheus_free(pytheus_generate(x->r, PYTHEUS_TEXT, NULL));
+    }
+    return NULL;
+}
+
+TEST(many_threads_lose_nothing) {
+    NEED_REDIS();
+    crowd x = {.r = redis_registry(
+                   &(pytheus_redis_desc){.flush_interval_ms = 1, .command_timeout_ms = 20000})};
+    pthread_t counting[THREADS], others[3];
+    char *page;
+    x.c = COUNTER(x.r, .name = "c", .required_labels = {"x"});
+    x.h = HISTOGRAM(x.r, .name = "h", .buckets = (const double[]){0, 1}, .num_buckets = 2);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&counting[i], NULL, count_much, &x);
+    pthread_create(&others[0], NULL, make_and_remove, &x);
+    pthread_create(&others[1], NULL, flush_and_write, &x);
+    pthread_create(&others[2], NULL, flush_and_write, &x);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(counting[i], NULL);
+    __atomic_store_n(&x.ends, true, __ATOMIC_RELEASE);
+    for (int i = 0; i < 3; i++)
+        pthread_join(others[i], NULL);
+    page = redis_page(x.r);
+    CHECK(page && strstr(page, "c{x=\"49\"} 1600\n") && strstr(page, "h_count 80000\n"));
+    CHECK(page && !strstr(page, "passing{"));
+    pytheus_free(page);
+    CHECK_INT(logged.num, 0);
+    pytheus_registry_free(x.r);
+}
+
+/* -- memory -- */
+
+/* false: it was refused for want of memory, and has left nothing behind. */
+static bool a_life(int on) {
+    pytheus_backend backend;
+    pytheus_registry *r;
+    long expected = 0;
+    fails_on = on;
+    if (pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = redis_socket,
+                                                    .flush_interval_ms = 3600000,
+                                                    .logger = {fixture_remember, NULL}},
+                              &backend))
+        return false;
+    r = pytheus_registry_new(
+        &(pytheus_registry_desc){.backend = &backend, .logger = {fixture_remember, NULL}});
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"x"});
+    HISTOGRAM(r, .name = "h");
+    pytheus_gauge g = GAUGE(r, .name = "g", .across = PYTHEUS_PER_PROCESS);
+    (void)pytheus_gauge_set(g, 1);
+    expected += pytheus_counter_inc(pytheus_counter_labels(c, "x", "1")) == PYTHEUS_OK;
+    (void)pytheus_flush(r);
+    (void)ASK("HSET", "c", "{\"x\":\"2\"}", "1");
+    pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+    expected += pytheus_counter_inc(pytheus_counter_labels(c, "x", "1")) == PYTHEUS_OK;
+    fail_at = 0; /* from here on there is enough: what was refused works, what was done is there */
+    pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_OK);
+    CHECK_INT(strtol(ASK("HGET", "c", "{\"x\": \"1\"}"), NULL, 10), expected);
+    pytheus_registry_free(r);
+    return true;
+}
+
+static void starve(int on) {
+    long n = 0, all;
+    NEED_REDIS();
+    do {
+        (void)ASK("FLUSHALL");
+        num_allocations = 0;
+        fail_at = ++n;
+        if (!a_life(on))
+            CHECK(num_allocations >= n);
+        all = num_allocations;
+        fail_at = 0;
+    } while (all >= n && n < 2000);
+    CHECK(n > 20 && n < 2000);
+}
+
+TEST(without_memory_nothing_is_lost) {
+    starve(0);
+    starve(1);
+}
