@@ -43,7 +43,7 @@ ON_REDIS_THROUGH := test_views test_timers test_definitions
 SERVERS := test_http_server test_http_attacks http quickstart
 PACKERS := test_http fuzz_http
 # What needs hiredis, likewise.
-ON_HIREDIS := $(filter test_redis%,$(TESTS)) redis redis_backend
+ON_HIREDIS := $(filter test_redis%,$(TESTS)) redis
 EXAMPLES := $(call names,examples/*.c examples/*.cc)
 HEADERS := $(wildcard *.h tests/*.h)
 
@@ -156,8 +156,8 @@ TOOLS := core cpp clang sanitizers system http redis
 
 # ---- targets ----
 
-.PHONY: help quickstart examples test check check-hosts asan tsan matrix planted oom \
-    fuzz bench bench-peers contention instructions format-check chroot clean
+.PHONY: help quickstart demo examples test check check-hosts asan tsan matrix planted oom \
+    fuzz bench bench-redis bench-peers contention instructions format-check chroot clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -166,6 +166,16 @@ quickstart: ## build a service, start it, show its metrics, leave it running (ON
 	@tests/install core http
 	@$(MAKE) --no-print-directory build/examples/quickstart
 	@examples/quickstart build/examples/quickstart
+
+demo: ## two services behind one page in Redis, and Prometheus (ONCE=1: stop after its answer)
+	@tests/install core http redis judges
+	@$(MAKE) --no-print-directory build/demo/service
+	@examples/demo/run build/demo/service
+
+build/demo/service: examples/quickstart.c examples/demo/redis_backend.c $(HEADERS) | build/include
+	@mkdir -p $(@D)
+	@gcc -std=c99 $(STRICT) -O2 -pthread -I. -idirafter build/include $(filter %.c,$^) -o $@ \
+	    -lmicrohttpd -lz -lhiredis
 
 examples: ## build all examples into build/examples/
 	@tests/install core cpp http redis
@@ -232,6 +242,12 @@ bench: ## time every operation beside the bare one, some 3 minutes (COMPILER=cla
 	@tests/install core report http $(filter clang,$(COMPILER))
 	+@$(BUILD) $(BENCH)/bench $(BENCH)/served
 	@COMPILER=$(COMPILER) bench/run $(BENCH)/bench $(BENCH)/served
+
+bench-redis: ## the Redis backend beside bare hiredis, and Python doing the same
+	@tests/install core report redis
+	+@$(BUILD) $(BENCH)/redis
+	@BUDGETS=bench/redis.budgets COMPILER=$(COMPILER) tests/on_redis bench/run $(BENCH)/redis \
+	    bench/peers/pytheus_redis.py
 
 bench-peers: export SECONDS_MOST := 1500
 bench-peers: ## the same beside the clients that Debian has, with plots: 15 to 25 minutes

@@ -247,6 +247,14 @@
    was made. Without a companion header there is one class, "single"; pytheus_file.h brings "file",
    with which all processes of a service count together and show one page.
 
+   Two companions let processes share their metrics. pytheus_file.h: those of one machine, in one
+   file in memory; what is counted is there at once, survives any process that is killed, and costs
+   what it costs without. Choose it for the workers of a service. pytheus_redis.h: those of many
+   machines, C and Python mixed, in one Redis; what is counted is sent every second, exactly once,
+   so that a killed process takes its last second with it, and a page costs a round trip. Choose it
+   where one page has to stand for several machines, or for processes that do not live long enough
+   to be scraped.
+
    To write one, fill in a pytheus_backend. Its cells each keep one number, and four functions are
    enough (examples/custom_backend.c):
 

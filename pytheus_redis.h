@@ -50,7 +50,7 @@
 
    Gauges: a shared one (the default) has one value; the last set wins, and increments add to it.
    .across = PYTHEUS_PER_PROCESS shows each process's own, with a label gauge_index; SUM, MIN, MAX
-   and MOST_RECENT what their names say. These live in a hash of each process that expires 60
+   and MOST_RECENT what their names say. Infos and statesets stay each process's own. These live in a hash of each process that expires 60
    seconds after its last refreshing. A shared gauge's expire_seconds, or those of
    pytheus_redis_gauge_set_for, let a value go away that nobody sets again.
 
@@ -1015,6 +1015,16 @@ static void pytheus_redis__new_identity(pytheus_redis *redis) {
 
 /* ==== METRICS AND SERIES ==== */
 
+/* Its value may go down. */
+static bool pytheus_redis__is_gauge(const pytheus_redis__metric *metric) {
+    return metric->type == PYTHEUS_GAUGE || metric->type == PYTHEUS_UNKNOWN;
+}
+
+/* Infos and states are each process's own, and stay here. */
+static bool pytheus_redis__stays(const pytheus_redis__metric *metric) {
+    return metric->type == PYTHEUS_INFO || metric->type == PYTHEUS_STATESET;
+}
+
 static void pytheus_redis__metric_free(pytheus_redis__metric *metric) {
     size_t i;
     for (i = 0; i < metric->num_labels; i++) {
@@ -1912,10 +1922,10 @@ static void pytheus_redis__begin_again(pytheus_redis *redis) {
     for (i = 0; i < redis->num_series; i++) {
         pytheus_redis__series *series = redis->series[i];
         series->is_known = false;
-        if (series->metric->type == PYTHEUS_GAUGE) {
+        if (pytheus_redis__is_gauge(series->metric)) {
             memset((void *)series->acknowledged, 0, sizeof *series->acknowledged);
         }
-        if (series->metric->type <= PYTHEUS_GAUGE) {
+        if (series->metric->type < PYTHEUS_HISTOGRAM) {
             series->sets = 0;
         }
     }
@@ -2432,7 +2442,8 @@ static pytheus_redis__value *pytheus_redis__room_for_values(pytheus_redis *redis
 static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__series *series,
                                       bool removals) {
     bool is_removed = pytheus_redis__is_removed(redis, series);
-    if (series->is_gone || is_removed != removals || series->refused_until > pytheus_redis__now()) {
+    if (series->is_gone || is_removed != removals || pytheus_redis__stays(series->metric) ||
+        series->refused_until > pytheus_redis__now()) {
         return;
     }
     if (is_removed && series->metric->across != PYTHEUS_SHARED) {
@@ -2586,7 +2597,8 @@ static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadli
 static bool pytheus_redis__is_done(const pytheus_redis__series *series,
                                    pytheus_redis__value *values) {
     size_t i;
-    if (series->is_gone || series->metric->across != PYTHEUS_SHARED) {
+    if (series->is_gone || series->metric->across != PYTHEUS_SHARED ||
+        pytheus_redis__stays(series->metric)) {
         return true;
     }
     if (series->is_removed || series->sets != pytheus_redis__sets(series)) {
@@ -3106,7 +3118,7 @@ static void pytheus_redis__combine(const pytheus_redis__metric *metric, pytheus_
                                    size_t value, double v, double changed) {
     double *total = &row->values[value];
     bool takes = true;
-    if (metric->type != PYTHEUS_GAUGE || metric->across == PYTHEUS_SUM) {
+    if (!pytheus_redis__is_gauge(metric) || metric->across == PYTHEUS_SUM) {
         *total += v;
         return;
     }
@@ -3156,7 +3168,7 @@ static void pytheus_redis__take_number(pytheus_redis *redis, pytheus_redis__metr
     }
     if (!pytheus_redis__read_number(text, size, &v)) {
         pytheus_redis__unreadable(redis, metric, "not a number", text, size);
-    } else if (metric->type != PYTHEUS_GAUGE && !(v >= 0) &&
+    } else if (!pytheus_redis__is_gauge(metric) && !(v >= 0) &&
                (value != 0 || metric->type == PYTHEUS_COUNTER)) {
         pytheus_redis__unreadable(redis, metric, "not a count", text, size);
     } else {
@@ -3408,7 +3420,8 @@ static pytheus_err pytheus_redis__read_all(pytheus_redis *redis, int64_t deadlin
     redis->reading.num_reads = redis->reading.num_replies = 0;
     while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
         size_t i, n = metric->num_values;
-        for (i = 0; !err && i < n && metric->across == PYTHEUS_SHARED; i++) {
+        bool is_read = metric->across == PYTHEUS_SHARED && !pytheus_redis__stays(metric);
+        for (i = 0; !err && i < n && is_read; i++) {
             pytheus_redis__add_read(redis, metric, (i + 2) % n);
             if (redis->reading.num_reads == PYTHEUS_REDIS__MOST_READS) {
                 err = pytheus_redis__read_batch(redis, deadline);
@@ -3428,7 +3441,7 @@ static bool pytheus_redis__list_rows(pytheus_redis *redis) {
             pytheus_redis__series *series = batch[i];
             pytheus_redis__spelling *spelling;
             if (series->row || series->is_gone || series->metric->across != PYTHEUS_SHARED ||
-                pytheus_redis__is_removed(redis, series)) {
+                pytheus_redis__stays(series->metric) || pytheus_redis__is_removed(redis, series)) {
                 continue;
             }
             spelling = pytheus_redis__spelling_of(redis, series->metric, series->field,
@@ -3496,6 +3509,9 @@ static void pytheus_redis__begin_family(pytheus_emitter *out, pytheus_type type,
 static void pytheus_redis__emit_metric(pytheus_redis *redis, pytheus_emitter *out,
                                        pytheus_redis__metric *metric) {
     size_t i;
+    if (pytheus_redis__stays(metric)) {
+        return; /* the library writes it from its words */
+    }
     pytheus_redis__begin_family(out, metric->type, metric->name, metric->help);
     for (i = 0; i < metric->num_rows; i++) {
         pytheus_redis__row *row = metric->rows[i];
@@ -3933,13 +3949,21 @@ static void pytheus_redis__destroy(void *user) {
 
 static pytheus_err pytheus_redis__metric_open(void *user, const pytheus_series_desc *desc) {
     pytheus_redis *redis = (pytheus_redis *)user;
+    const pytheus_redis__metric *metric;
     if (redis->write_through && desc->across != PYTHEUS_SHARED) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND,
                             "redis: %.100s: with write_through a gauge is one for all processes",
                             desc->metric);
     }
-    return pytheus_redis__metric_of(redis, desc) ? PYTHEUS_OK
-                                                 : pytheus_redis__no_memory(desc->metric);
+    metric = pytheus_redis__metric_of(redis, desc);
+    if (!metric) {
+        return pytheus_redis__no_memory(desc->metric);
+    }
+    return redis->write_through && pytheus_redis__stays(metric)
+               ? pytheus_fail(PYTHEUS_ERR_BACKEND,
+                              "redis: %.100s: with write_through there are no infos and statesets",
+                              desc->metric)
+               : PYTHEUS_OK;
 }
 
 static void pytheus_redis__fill_backend(pytheus_redis *redis, pytheus_backend *out) {

@@ -22,6 +22,11 @@ $(BENCH)/served: bench/served.c $(BENCH)/library.o pytheus_http.h $(BENCH_HEADER
 	@echo "  $@"
 	@$(COMPILER) -std=c99 $(STRICT) $(BENCH_FLAGS) $< $(BENCH)/library.o -o $@ -lmicrohttpd -lz -lm
 
+$(BENCH)/redis: bench/redis.c pytheus_redis.h $(BENCH_HEADERS) Makefile bench/rules.mk | build/include
+	@echo "  $@"
+	@mkdir -p $(@D)
+	@$(COMPILER) -std=c99 $(STRICT) $(BENCH_FLAGS) $< -o $@ -lhiredis -lm
+
 build/bench/peers/prometheus_cpp: PEER_LIBRARIES := -lprometheus-cpp-core -lz
 build/bench/peers/%: bench/peers/%.cc bench/harness.h bench/rules.mk
 	@echo "  $@"

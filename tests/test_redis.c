@@ -426,6 +426,23 @@ TEST_ON_REDIS(r, a_gauge_that_expires_goes_away) {
     CHECK_STR(ASK("HKEYS", "g"), "{\"x\": \"2\"}\n{\"x\": \"1\"}\n");
 }
 
+TEST_ON_REDIS(r, infos_and_states_stay_and_unknowns_are_shared) {
+    pytheus_info i = pytheus_info_new(
+        &(pytheus_desc){.registry = r, .name = "build", .required_labels = {"version"}});
+    CHECK(pytheus_view_observable(pytheus_info_labels(i, "version", "1.2").view));
+    pytheus_stateset s = pytheus_stateset_new(
+        &(pytheus_desc){.registry = r, .name = "phase", .states = {"on", "off"}});
+    CHECK_ERR(pytheus_stateset_set(s, "on", true), PYTHEUS_OK);
+    pytheus_unknown u = pytheus_unknown_new(&(pytheus_desc){.registry = r, .name = "u"});
+    CHECK_ERR(pytheus_unknown_set(u, -4), PYTHEUS_OK);
+    CHECK_REDIS_PAGE(r, "# TYPE build_info gauge\nbuild_info{version=\"1.2\"} 1\n"
+                        "# TYPE phase gauge\nphase{phase=\"on\"} 1\nphase{phase=\"off\"} 0\n"
+                        "# TYPE u untyped\nu -4\n");
+    CHECK_STR(ASK("GET", "u"), "-4");
+    CHECK_STR(ASK("EXISTS", "build", "phase", "build_info"), "0");
+    CHECK_INT(logged.num, 0);
+}
+
 /* -- removal -- */
 
 TEST_ON_REDIS(r, a_removed_series_leaves_every_key) {
