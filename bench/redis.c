@@ -1,6 +1,6 @@
-/* The Redis backend beside the bare operation, one round: what counts in memory beside the library's
-   own, flushes and pages beside hiredis sending and reading the same in one pipeline. REDIS_SOCKET
-   is where the server is (tests/on_redis). */
+/* The Redis backend beside the bare operation, one round: what counts in memory beside the
+   library's own, flushes and pages beside hiredis sending and reading the same in one pipeline.
+   REDIS_SOCKET is where the server is (tests/on_redis). */
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
 #define PYTHEUS_REDIS_IMPLEMENTATION
