@@ -1634,6 +1634,9 @@ PYTHEUS__DEFINE_AT(counter)
 PYTHEUS__DEFINE_AT(gauge)
 PYTHEUS__DEFINE_AT(histogram)
 PYTHEUS__DEFINE_AT(summary)
+PYTHEUS__DEFINE_AT(info)
+PYTHEUS__DEFINE_AT(stateset)
+PYTHEUS__DEFINE_AT(unknown)
 #undef PYTHEUS__DEFINE_AT
 #else /* neither cleanup attribute nor destructors: an early exit loses the observation */
 #define PYTHEUS__TIME(id, m)                                                                       \
@@ -5991,9 +5994,12 @@ static pytheus_err pytheus__check_buckets(pytheus__definition *definition) {
     if (n > PYTHEUS__MOST_BUCKETS) {
         return pytheus_fail(PYTHEUS_ERR_BUCKETS, "%.100s: too many buckets", desc->name);
     }
-    definition->bounds = n ? desc->buckets : pytheus__standard_buckets;
-    n = n ? n : sizeof pytheus__standard_buckets / sizeof(double);
-    if (pytheus__as_bits(definition->bounds[n - 1]) == PYTHEUS__INFINITY_BITS) {
+    definition->bounds = desc->buckets;
+    if (!n && !definition->is_discovered) { /* others may have +Inf alone */
+        definition->bounds = pytheus__standard_buckets;
+        n = sizeof pytheus__standard_buckets / sizeof(double);
+    }
+    if (n && pytheus__as_bits(definition->bounds[n - 1]) == PYTHEUS__INFINITY_BITS) {
         n--;
     }
     definition->num_bounds = n;
@@ -9791,7 +9797,8 @@ static bool pytheus__find_exemplar(const pytheus__writer *writer, size_t bucket,
                                    pytheus__exemplar *copy) {
     pytheus__exemplar *exemplar =
         writer->exemplars ? PYTHEUS__LOAD_ACQUIRE(&writer->exemplars[bucket]) : NULL;
-    return exemplar && pytheus__exemplar_read(exemplar, writer->series.generation, copy);
+    return exemplar && writer->series.generation && /* an exemplar not yet written has none, too */
+           pytheus__exemplar_read(exemplar, writer->series.generation, copy);
 }
 
 PYTHEUS__HOT void pytheus__end_number(pytheus__writer *writer, const char *draft, char *end) {
@@ -10990,16 +10997,24 @@ static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, cons
 }
 
 /* The same for labels in any order; one of them may be left out. */
-static uint64_t pytheus__hash_sample(const pytheus_registry *registry, const char *suffix,
+static uint64_t pytheus__hash_sample(const pytheus_emitter *out, const char *suffix,
                                      const pytheus_sample *sample, const char *but) {
-    const uint64_t *seed = registry->seed;
+    const uint64_t *seed = out->writer->registry->seed;
+    const char *number_label = pytheus__number_label(out->type);
     uint64_t hash = pytheus__hash_more(seed, seed[0], suffix, strlen(suffix));
     size_t i;
     for (i = 0; i < sample->num_strings; i += 2) {
         const char *name = sample->pairs[i], *value = sample->pairs[i + 1];
         uint64_t pair = pytheus__hash_more(seed, seed[0], name, strlen(name) + 1);
         bool counts = *value && strcmp(name, but) != 0; /* "" is as if it were not there */
-        hash += counts ? pytheus__hash_mended(seed, pair, value) : 0;
+        double number;
+        if (counts && number_label && strcmp(name, number_label) == 0 &&
+            pytheus__read_bound(value, &number)) { /* it is written as the format has it */
+            uint64_t bits = pytheus__as_bits(number + 0.0);
+            hash += pytheus__hash_more(seed, pair, (const char *)&bits, sizeof bits);
+        } else {
+            hash += counts ? pytheus__hash_mended(seed, pair, value) : 0;
+        }
     }
     return hash;
 }
@@ -11084,8 +11099,7 @@ static pytheus__waiting *pytheus__hold(pytheus_emitter *out, const pytheus_sampl
     if (out->writer->format == PYTHEUS_TEXT || pytheus__is_real(out->type)) {
         return NULL;
     }
-    series =
-        pytheus__hash_sample(out->writer->registry, "", sample, number_label ? number_label : "");
+    series = pytheus__hash_sample(out, "", sample, number_label ? number_label : "");
     if (series != held->series) {
         pytheus__end_held(out);
         held->series = series;
@@ -11147,9 +11161,9 @@ PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_
                               sample ? "a sample without a family" : "no sample"));
     }
     err = pytheus__check_sample(out, sample, suffix);
-    if (!err &&
-        pytheus__was_seen(out->writer, &out->samples,
-                          pytheus__hash_sample(out->writer->registry, suffix, sample, ""), false)) {
+    suffix = out->type == PYTHEUS_INFO ? "" : suffix; /* it is in the name */
+    if (!err && pytheus__was_seen(out->writer, &out->samples,
+                                  pytheus__hash_sample(out, suffix, sample, ""), false)) {
         err = pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s: twice the same labels",
                            pytheus__emitter_name(out), out->writer->name.text);
     }
@@ -11205,6 +11219,31 @@ static pytheus_err pytheus__write_metric_now(pytheus__writer *writer, pytheus__f
     return err ? err : writer->err;
 }
 
+/* Whether a metric can be on the page of a registry with another prefix: a stateset's name there is
+   a label. */
+static pytheus_err pytheus__check_there(const pytheus_registry *registry,
+                                        const pytheus__family *family) {
+    pytheus__piece prefix = registry->prefix;
+    size_t i;
+    if (family->type != PYTHEUS_STATESET) {
+        return PYTHEUS_OK;
+    }
+    if (!pytheus__is_label(prefix, family->metric)) {
+        return pytheus_fail(PYTHEUS_ERR_NAME, "%.100s: a stateset's name is a label's too",
+                            family->metric);
+    }
+    for (i = 0; i < family->num_labels; i++) {
+        const char *label = family->label_names[i].text;
+        if (strncmp(label, prefix.text, prefix.size) == 0 &&
+            strcmp(label + prefix.size, family->metric) == 0) {
+            return pytheus_fail(PYTHEUS_ERR_LABEL,
+                                "%.100s: the label \"%.100s\" is the format's own", family->metric,
+                                label);
+        }
+    }
+    return PYTHEUS_OK;
+}
+
 PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view metric) {
     const pytheus__family *known = NULL;
     pytheus__family *family = metric.node ? metric.node->family : NULL;
@@ -11217,6 +11256,10 @@ PYTHEUS_API pytheus_err pytheus_emit_metric(pytheus_emitter *out, pytheus_view m
         return pytheus__emit_refused(
             out, pytheus_fail(err, "%.100s: %s", pytheus__emitter_name(out),
                               family ? "a backend emits families" : "nothing is no metric"));
+    }
+    pytheus_err bad = pytheus__check_there(out->writer->registry, family);
+    if (bad) {
+        return pytheus__emit_refused(out, bad);
     }
     if (pytheus__is_taken(out, family->type, family->metric, &known)) {
         pytheus_err err = pytheus__leave_out(out, family->metric);
@@ -11261,15 +11304,16 @@ static void pytheus__generate_store(pytheus__writer *writer, const pytheus__stor
 
 /* Most have the names of their own registry. */
 static bool pytheus__name_here(pytheus__writer *writer, const pytheus__family *family) {
-    size_t base = pytheus__base_size(family->type, family->name.text, family->name.size);
-    bool ends = base < family->name.size || !*pytheus__ending(family->type);
+    size_t size = strlen(family->metric);
+    size_t base = pytheus__base_size(family->type, family->metric, size);
+    bool ends = base < size || !*pytheus__ending(family->type);
     bool is_text = writer->format == PYTHEUS_TEXT;
     if (family->registry != writer->registry ||
         !(ends || (is_text && family->type == PYTHEUS_COUNTER))) {
         return pytheus__set_name(writer, family->type, family->metric);
     }
     writer->name = writer->family_name = family->name;
-    writer->family_name.size = is_text ? family->name.size : base;
+    writer->family_name.size -= is_text ? 0 : size - base;
     return true;
 }
 
@@ -11526,9 +11570,14 @@ static pytheus__entry *pytheus__entry_of(pytheus_registry *registry,
 static pytheus_err pytheus__add_listing(pytheus_registry *registry, pytheus__family *family) {
     pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
     pytheus__listing listing;
+    pytheus_err err;
     size_t i, n = pytheus__claims(registry->seed, family->type, family->metric, claims);
     if (pytheus__entry_of(registry, family)) {
         return PYTHEUS_OK;
+    }
+    err = pytheus__check_there(registry, family);
+    if (err) {
+        return err;
     }
     for (i = 0; i < n; i++) {
         uint64_t key;
@@ -11958,7 +12007,8 @@ PYTHEUS_API pytheus_format pytheus_negotiate(const char *accept) {
         }
     }
     return openmetrics.quality > text.quality ||
-                   (openmetrics.quality == text.quality && openmetrics.place < text.place)
+                   (openmetrics.quality > 0 && openmetrics.quality == text.quality &&
+                    openmetrics.place < text.place)
                ? PYTHEUS_OPENMETRICS
                : PYTHEUS_TEXT;
 }
@@ -12169,6 +12219,9 @@ static const char *pytheus__sample_suffix(const pytheus__family *family, const c
     if (!pytheus__starts_with(sample, family->metric)) {
         return NULL;
     }
+    if (family->type == PYTHEUS_INFO && !pytheus__ends_with(sample, strlen(sample), "_info")) {
+        return NULL;
+    }
     if (family->type < PYTHEUS_HISTOGRAM) {
         return !*suffix || strcmp(suffix, pytheus__ending(family->type)) == 0 ? "" : NULL;
     }
@@ -12250,15 +12303,24 @@ static pytheus_err pytheus__tell_apart(const pytheus__family *family, const char
     return PYTHEUS_OK;
 }
 
-static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffix,
-                                      const char *const *pairs, size_t num_strings,
-                                      uint64_t *values, double *value) {
+static bool pytheus__is_exposed_as(const pytheus_registry *registry, const pytheus__family *family,
+                                   const char *name) {
+    pytheus__piece prefix = registry->prefix;
+    return strncmp(name, prefix.text, prefix.size) == 0 &&
+           strcmp(name + prefix.size, family->metric) == 0;
+}
+
+static pytheus_err pytheus__sample_of(const pytheus_registry *registry, pytheus__family *family,
+                                      const char *suffix, const char *const *pairs,
+                                      size_t num_strings, uint64_t *values, double *value) {
     const char *labels[PYTHEUS_MAX_LABELS] = {NULL};
     const char *telling = pytheus__telling_label(family, suffix), *which = NULL;
     pytheus_err err = PYTHEUS_OK;
     size_t i;
     for (i = 0; !err && i < num_strings; i += 2) {
-        if (telling && i + 1 < num_strings && pairs[i] && strcmp(pairs[i], telling) == 0) {
+        if (telling && i + 1 < num_strings && pairs[i] &&
+            (family->type == PYTHEUS_STATESET ? pytheus__is_exposed_as(registry, family, pairs[i])
+                                              : strcmp(pairs[i], telling) == 0)) {
             which = pairs[i + 1];
         } else {
             err = pytheus__set_labels(family, labels, pairs + i, num_strings - i < 2 ? 1 : 2);
@@ -12270,13 +12332,6 @@ static pytheus_err pytheus__sample_of(pytheus__family *family, const char *suffi
                            family->name.text, telling);
     }
     return err ? err : pytheus__tell_apart(family, suffix, which, values, value);
-}
-
-static bool pytheus__is_exposed_as(const pytheus_registry *registry, const pytheus__family *family,
-                                   const char *name) {
-    pytheus__piece prefix = registry->prefix;
-    return strncmp(name, prefix.text, prefix.size) == 0 &&
-           strcmp(name + prefix.size, family->metric) == 0;
 }
 
 static pytheus_err pytheus__overflow_sample(pytheus_registry *registry, const char *const *pairs,
@@ -12329,7 +12384,7 @@ static pytheus_err pytheus__find_sample(pytheus_registry *registry, const char *
     if (!values) {
         return pytheus__out_of_memory(sample);
     }
-    err = pytheus__sample_of(family, suffix, pairs, num_strings, values, value);
+    err = pytheus__sample_of(registry, family, suffix, pairs, num_strings, values, value);
     pytheus__release_memory(&registry->allocator, values, family->num_cells * sizeof *values);
     return err;
 }

@@ -198,6 +198,17 @@ TEST(what_others_made_is_on_the_page) {
     leave(a, &one);
 }
 
+TEST(a_histogram_of_one_bucket_is_discovered_too) {
+    static shared all;
+    member one, two;
+    pytheus_registry *a = join(&one, &all), *b = join(&two, &all);
+    const double infinite[] = {(double)INFINITY};
+    pytheus_histogram_observe(HISTOGRAM(a, .name = "h", .buckets = infinite, .num_buckets = 1), 3);
+    CHECK_PAGE(b, "# TYPE h histogram\nh_bucket{le=\"+Inf\"} 1\nh_sum 3\nh_count 1\n");
+    leave(b, &two);
+    leave(a, &one);
+}
+
 TEST(a_discovered_metric_is_found_by_its_definition) {
     static shared all;
     member one, two;

@@ -1855,3 +1855,83 @@ TEST(a_long_accept_header) {
     CHECK_INT(pytheus_negotiate(accept), PYTHEUS_TEXT);
     free(accept);
 }
+
+/* ---- names that a prefix or another registry changes ---- */
+
+TEST(a_prefix_is_no_name_before_an_ending) {
+    pytheus_registry *r = fixture_registry("app");
+    pytheus_counter_inc(pytheus_counter_new(&(pytheus_desc){.name = "total", .registry = r}));
+    pytheus_info_new(&(pytheus_desc){.name = "info", .registry = r});
+    CHECK_OM_PAGE(r, "# TYPE app_total counter\napp_total_total 1\n"
+                     "# TYPE app_info info\napp_info_info 1\n");
+    pytheus_registry_free(r);
+}
+
+TEST(a_stateset_goes_only_where_its_name_can_be_a_label) {
+    pytheus_registry *home = fixture_registry(NULL), *app = fixture_registry("app"),
+                     *odd = fixture_registry("a:b");
+    pytheus_stateset taken = pytheus_stateset_new(&(pytheus_desc){
+        .name = "t", .states = {"on"}, .required_labels = {"app_t"}, .registry = home});
+    pytheus_stateset plain =
+        pytheus_stateset_new(&(pytheus_desc){.name = "s", .states = {"on"}, .registry = home});
+    CHECK_ERR(pytheus_registry_add(app, taken.view), PYTHEUS_ERR_LABEL);
+    CHECK_ERR(pytheus_registry_add(odd, plain.view), PYTHEUS_ERR_NAME);
+    CHECK_ERR(pytheus_registry_add(app, plain.view), PYTHEUS_OK);
+    CHECK_OM_PAGE(app, "# TYPE app_s stateset\napp_s{app_s=\"on\"} 0\n");
+    CHECK_LABELLED(app, "app_s", 0, "app_s", "on");
+    pytheus_registry_free(odd);
+    pytheus_registry_free(app);
+    pytheus_registry_free(home);
+}
+
+static pytheus_err emit_twice(void *user, pytheus_emitter *out) {
+    const char *const bounds[] = {"1", "1.0", "1e0"};
+    (void)user;
+    (void)pytheus_emit_family(out, &(pytheus_family){.type = PYTHEUS_SUMMARY, .name = "s"});
+    for (int i = 0; i < 3; i++) {
+        const char *pairs[] = {"quantile", bounds[i]};
+        CHECK_ERR(pytheus_emit_sample(
+                      out, &(pytheus_sample){.pairs = pairs, .num_strings = 2, .value = 5}),
+                  i ? PYTHEUS_ERR_DUPLICATE : PYTHEUS_OK);
+    }
+    (void)pytheus_emit_family(out, &(pytheus_family){.type = PYTHEUS_INFO, .name = "i"});
+    CHECK_ERR(pytheus_emit_sample(out, &(pytheus_sample){.value = 1}), PYTHEUS_OK);
+    CHECK_ERR(pytheus_emit_sample(out, &(pytheus_sample){.suffix = "_info", .value = 1}),
+              PYTHEUS_ERR_DUPLICATE);
+    return PYTHEUS_OK;
+}
+
+TEST_WITH(r, one_sample_spelled_in_two_ways_is_there_once) {
+    const pytheus_collector collector = {.name = "twice", .collect = emit_twice};
+    CHECK_ERR(pytheus_registry_add_collector(r, &collector), PYTHEUS_OK);
+    CHECK_OM_PAGE(r, "# TYPE s summary\ns{quantile=\"1.0\"} 5\n# TYPE i info\ni_info 1\n");
+}
+
+TEST_WITH(r, an_info_is_read_by_the_name_of_its_sample) {
+    double value = 0;
+    pytheus_info_new(&(pytheus_desc){.name = "build", .registry = r});
+    CHECK_ERR(pytheus_sample_value(r, "build", NULL, 0, &value), PYTHEUS_ERR_NAME);
+    CHECK_ERR(pytheus_sample_value(r, "build_info", NULL, 0, &value), PYTHEUS_OK);
+    CHECK_DOUBLE(value, 1);
+}
+
+TEST(text_where_nothing_is_wanted) {
+    CHECK(pytheus_negotiate("application/openmetrics-text;q=0, text/plain;q=0") == PYTHEUS_TEXT);
+    CHECK(pytheus_negotiate("application/*;q=0, text/*;q=0") == PYTHEUS_TEXT);
+}
+
+#ifdef __GNUC__
+TEST_WITH(r, views_of_all_types_are_kept_at_their_site) {
+    pytheus_info build =
+        pytheus_info_new(&(pytheus_desc){.name = "b", .required_labels = {"v"}, .registry = r});
+    pytheus_unknown u =
+        pytheus_unknown_new(&(pytheus_desc){.name = "u", .required_labels = {"v"}, .registry = r});
+    pytheus_stateset s = pytheus_stateset_new(
+        &(pytheus_desc){.name = "s", .states = {"on"}, .required_labels = {"v"}, .registry = r});
+    (void)PYTHEUS_AT(info, build, "v", "1");
+    CHECK_ERR(pytheus_unknown_set(PYTHEUS_AT(unknown, u, "v", "1"), 2), PYTHEUS_OK);
+    CHECK_ERR(pytheus_stateset_switch(PYTHEUS_AT(stateset, s, "v", "1"), "on"), PYTHEUS_OK);
+    CHECK_OM_PAGE(r, "# TYPE b info\nb_info{v=\"1\"} 1\n# TYPE u unknown\nu{v=\"1\"} 2\n"
+                     "# TYPE s stateset\ns{v=\"1\",s=\"on\"} 1\n");
+}
+#endif
