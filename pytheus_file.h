@@ -647,13 +647,20 @@ static bool pytheus__disk_is_current(pytheus__disk *file, const pytheus__disk_re
     return record && PYTHEUS__DISK_GET(&record->life) == ref->life;
 }
 
-static void pytheus__disk_index_put(pytheus__disk_refs *index, pytheus__disk_ref ref) {
+/* Where the record in this life is, or can be put. */
+static pytheus__disk_ref *pytheus__disk_index_place(pytheus__disk_refs *index,
+                                                    pytheus__disk_ref ref) {
     size_t i = ref.hash & (index->size - 1);
     while (index->at[i].life && (index->at[i].life != ref.life || index->at[i].line != ref.line)) {
         i = (i + 1) & (index->size - 1);
     }
-    index->used += !index->at[i].life;
-    index->at[i] = ref;
+    return &index->at[i];
+}
+
+static void pytheus__disk_index_put(pytheus__disk_refs *index, pytheus__disk_ref ref) {
+    pytheus__disk_ref *place = pytheus__disk_index_place(index, ref);
+    index->used += !place->life;
+    *place = ref;
 }
 
 /* Makes room, or leaves out those that are gone. */
@@ -706,11 +713,6 @@ static bool pytheus__disk_apart_put(pytheus__disk *file, pytheus__disk_ref ref) 
         }
         apart->at = at;
         apart->size = size;
-    }
-    for (i = 0; i < apart->used; i++) {
-        if (apart->at[i].life == ref.life && apart->at[i].line == ref.line) {
-            return true;
-        }
     }
     apart->at[apart->used++] = ref;
     return true;
@@ -790,8 +792,7 @@ static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk
     if (!is_whole) {
         return pytheus__disk_damaged(file, "a series");
     }
-    return metric->is_apart && !pytheus__disk_apart_put(file, *ref) ? pytheus__disk_no_memory(file)
-                                                                    : PYTHEUS_OK;
+    return PYTHEUS_OK;
 }
 
 /* What is done with each record that began to live. */
@@ -802,11 +803,19 @@ static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk
                                               pytheus__disk_ref ref, void *user) {
     pytheus_err err = record->metric ? pytheus__disk_index_series(file, record, &ref)
                                      : pytheus__disk_index_metric(file, record, &ref);
+    const pytheus__disk_metric *metric;
     (void)user;
     if (err || !ref.life) {
         return err;
     }
     if (file->index.used >= file->index.size / 2 && !pytheus__disk_index_rebuild(file)) {
+        return pytheus__disk_no_memory(file);
+    }
+    if (pytheus__disk_index_place(&file->index, ref)->life) {
+        return PYTHEUS_OK;
+    }
+    metric = record->metric ? pytheus__disk_metric_at(file, record->metric) : NULL;
+    if (metric && metric->is_apart && !pytheus__disk_apart_put(file, ref)) {
         return pytheus__disk_no_memory(file);
     }
     pytheus__disk_index_put(&file->index, ref);
