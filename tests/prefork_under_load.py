@@ -5,8 +5,8 @@ workers are killed:
     tests/prefork_under_load.py build/gcc/prefork [SECONDS]
 
 The server's totals are the requests that were answered (a killed worker may have counted one whose
-answer nobody got), no scrape shows less than the one before it, and the rate has no dip below half of its
-median."""
+answer nobody got), no scrape shows less than the one before it, and the rate has no dip below half
+of its median."""
 
 import http.client
 import json
@@ -114,7 +114,8 @@ def main():
         totals = [v for _, v in values]
         changing = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in zip(values, values[1:])
                     if a[1] > 0 and b[1] < total]
-        print(f'{killed} workers killed, {answered} of {asked} requests answered, {total:.0f} counted, '
+        print(f'{killed} workers killed, {answered} of {asked} requests answered, '
+              f'{total:.0f} counted, '
               f'{len(values)} scrapes, rates {min(changing):.0f} to {max(changing):.0f}')
         if not answered <= total <= answered + killed:
             failed.append('the total is not what was answered')
