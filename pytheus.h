@@ -8791,6 +8791,37 @@ PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, si
     return PYTHEUS__REPLACE(word, &old, ((old ^ mask) + n) ^ mask);
 }
 
+/* The words of a life that goes on, where they are not spread and have no mask, as most; NULL: it
+   takes the long way. */
+PYTHEUS__HOT pytheus__word *pytheus__plain_words(pytheus_view view, pytheus_type type) {
+    const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__WORDS;
+    pytheus__word *area, *words, *life;
+    uint64_t life_value, mask, stripes;
+    if ((view.generation & kind) != ((uint64_t)type | PYTHEUS__COMPLETE | PYTHEUS__WORDS)) {
+        return NULL;
+    }
+    area = pytheus__cells(view.node);
+    words = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__AT]);
+    life = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
+    life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
+    mask = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__MASK]);
+    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]) >> 32;
+    return pytheus__is_still(view) && stripes == 1 && !mask &&
+                   (!life || PYTHEUS__LOAD(life) == life_value)
+               ? words
+               : NULL;
+}
+
+PYTHEUS__HOT void pytheus__observe_in_words(const pytheus__family *family, pytheus__word *words,
+                                            double v) {
+    size_t bucket = pytheus__bucket_of(family->bounds, family->num_bounds, v);
+    uint64_t old = PYTHEUS__LOAD(&words[PYTHEUS__SUM_REAL]);
+    (void)PYTHEUS__ADD(&words[PYTHEUS__FIRST_BUCKET + bucket], (uint64_t)1);
+    while (!PYTHEUS__REPLACE(&words[PYTHEUS__SUM_REAL], &old,
+                             pytheus__as_bits(pytheus__as_double(old) + v))) {
+    }
+}
+
 /* -- operations that a backend does -- */
 
 static int pytheus__call_decrease(const pytheus_backend *backend, void *cell, double v) {
@@ -9081,7 +9112,12 @@ PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, 
     size_t bucket;
     pytheus_err err;
     if (!PYTHEUS__LIKELY(pytheus__is_ready(view, type))) {
-        return pytheus__change_elsewhere(view, type, PYTHEUS__OBSERVE, v);
+        pytheus__word *words = pytheus__plain_words(view, type);
+        if (!PYTHEUS__LIKELY(words && !pytheus__is_nan(v))) {
+            return pytheus__change_elsewhere(view, type, PYTHEUS__OBSERVE, v);
+        }
+        pytheus__observe_in_words(view.node->family, words, v);
+        return PYTHEUS_OK;
     }
     family = view.node->family;
     if (pytheus__is_nan(v)) {
