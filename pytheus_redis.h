@@ -50,10 +50,10 @@
 
    Gauges: a shared one (the default) has one value; the last set wins, and increments add to it.
    .across = PYTHEUS_PER_PROCESS shows each process's own, with a label gauge_index; SUM, MIN, MAX
-   and MOST_RECENT what their names say. Infos and statesets stay each process's own. These live in
-   a hash of each process that expires 60 seconds after its last refreshing. A shared gauge's
+   and MOST_RECENT what their names say. These live in a hash of each process that expires 60
+   seconds after its last refreshing, and are for buffered processes. A shared gauge's
    expire_seconds, or those of pytheus_redis_gauge_set_for, let a value go away that nobody sets
-   again.
+   again. Infos and statesets stay each process's own, and are not in Redis.
 
    Every page also has pytheus_redis_up, pytheus_redis_flush_errors_total and
    pytheus_redis_last_flush_timestamp_seconds of the process that wrote it. Without Redis a page is

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""python3-redis sends what pytheus' MultiProcessRedisBackend sends: a round of bench/redis.c."""
+"""python3-redis sending what pytheus' Redis backend sends, one round of bench/redis.c."""
 
 import json
 import os
