@@ -69,6 +69,10 @@
    up quickly holds back a page that must connect. Debian 12's hiredis (0.14.1) ends the program
    when it has no memory for a new connection, and has no TLS. */
 
+#if defined(PYTHEUS_STATIC) && !defined(PYTHEUS_REDIS_IMPLEMENTATION)
+#define PYTHEUS_REDIS_IMPLEMENTATION
+#endif
+
 #ifndef PYTHEUS_REDIS_H
 #define PYTHEUS_REDIS_H
 

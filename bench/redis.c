@@ -72,7 +72,8 @@ static void bench_counting(void) {
     pytheus_registry_free(here);
 }
 
-/* -- flushes and pages: they wait for the server, which the harness would take for a disturbance -- */
+/* -- flushes and pages: they wait for the server, which the harness would take for a
+      disturbance -- */
 
 enum { TURNS = 9 };
 
