@@ -18,7 +18,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#ifndef _WIN32
+/* A program may have a class "file" of its own. */
+#if !defined(_WIN32) && !defined(FIXTURE_WITHOUT_FILE)
+#define FIXTURE_FILE
 #include <sys/stat.h>
 #include <unistd.h>
 #define PYTHEUS_FILE_IMPLEMENTATION
@@ -859,7 +861,7 @@ static inline pytheus_backend generating_backend(bool has_others) {
 
 /* -- file -- */
 
-#ifndef _WIN32
+#ifdef FIXTURE_FILE
 /* Nobody else finds the file: it has no name any more. */
 static inline pytheus_backend file_backend(void) {
     static int number;
@@ -940,7 +942,7 @@ static inline bool backends_chosen(pytheus_backend *out) {
         *out = pool_backend(pool_new(false, false, 1));
     } else if (!strcmp(name, "generating")) {
         *out = generating_backend(false);
-#ifndef _WIN32
+#ifdef FIXTURE_FILE
     } else if (!strcmp(name, "file")) {
         *out = file_backend();
 #endif

@@ -2,6 +2,7 @@
 #define _POSIX_C_SOURCE 200809L
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
+#define FIXTURE_WITHOUT_FILE
 #include "check.h"
 #include "fixture.h"
 #include "numbers.h"
