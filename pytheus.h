@@ -417,6 +417,15 @@
 #define PYTHEUS__ZERO
 #endif
 
+/* All zero, also where members have initialisers, and without code that runs before main. */
+#ifdef __cplusplus
+#define PYTHEUS__EMPTY                                                                             \
+    {}
+#else
+#define PYTHEUS__EMPTY                                                                             \
+    { 0 }
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -1749,15 +1758,6 @@ PYTHEUS__DEFINE_AT(unknown)
 #define PYTHEUS_FREE(p) free(p)
 #else
 #error "pytheus.h: define all of PYTHEUS_MALLOC, PYTHEUS_REALLOC and PYTHEUS_FREE, or none of them"
-#endif
-
-/* All zero, also where members have initialisers, and without code that runs before main. */
-#ifdef __cplusplus
-#define PYTHEUS__EMPTY                                                                             \
-    {}
-#else
-#define PYTHEUS__EMPTY                                                                             \
-    { 0 }
 #endif
 
 /* ==== PLATFORM: ATOMICS, LOCKS, CLOCKS ==== */
@@ -6979,7 +6979,7 @@ static pytheus_err pytheus__find_or_discover(pytheus_discovery *out,
 static pytheus_err pytheus__discover_family(pytheus_discovery *out,
                                             const pytheus_series_desc *series) {
     pytheus__definition definition;
-    pytheus_desc desc;
+    pytheus_desc desc = PYTHEUS__EMPTY;
     pytheus_err err = pytheus__discovered_desc(series, &desc);
     if (err) {
         return err;

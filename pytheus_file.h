@@ -777,7 +777,7 @@ static pytheus_err pytheus__disk_index_metric(pytheus__disk *file, pytheus__disk
 static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk_record *record,
                                               pytheus__disk_ref *ref) {
     const pytheus__disk_metric *metric = pytheus__disk_metric_at(file, record->metric);
-    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     size_t size = record->text_size;
     bool is_whole = metric && record->num_words == pytheus__disk_record_words(&metric->desc) &&
                     pytheus__disk_read_values(metric, pytheus__disk_text(record), size, labels) &&
@@ -2015,7 +2015,7 @@ static pytheus_err pytheus__disk_copy_series(pytheus__disk *file, const pytheus_
 
 static pytheus_err pytheus__disk_tell(pytheus__disk *file, const pytheus__disk_ref *ref,
                                       pytheus__disk_told *told, pytheus_discovery *out) {
-    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     pytheus_series_desc desc;
     pytheus_err err;
     (void)pthread_mutex_lock(&file->lock);
@@ -2037,7 +2037,7 @@ static pytheus_err pytheus__disk_discover(void *user, pytheus_discovery *out) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
     pytheus__disk *file = backend->file;
     pytheus__disk_refs refs = {NULL, 0, 0};
-    pytheus__disk_told told;
+    pytheus__disk_told told = PYTHEUS__EMPTY;
     uint64_t seen = PYTHEUS__DISK_GET(&backend->seen);
     pytheus_err err;
     size_t i;
@@ -2219,7 +2219,7 @@ static void pytheus__disk_emit_sample(pytheus_emitter *out, const pytheus__disk_
                                       const char *pid, double value) {
     const char *pairs[2 * PYTHEUS_MAX_LABELS + 2];
     const char *at = share->values;
-    pytheus_sample sample;
+    pytheus_sample sample = PYTHEUS__EMPTY;
     size_t i;
     memset((void *)&sample, 0, sizeof sample);
     for (i = 0; i < share->metric->desc.num_labels; i++) {
@@ -2257,7 +2257,7 @@ static size_t pytheus__disk_emit_series(pytheus_emitter *out, const pytheus__dis
 
 static void pytheus__disk_emit_family(pytheus_emitter *out, pytheus_type type, const char *name,
                                       const char *help, const char *unit) {
-    pytheus_family family;
+    pytheus_family family = PYTHEUS__EMPTY;
     memset((void *)&family, 0, sizeof family);
     family.type = type;
     family.name = name;
@@ -2281,7 +2281,7 @@ static void pytheus__disk_emit_shares(pytheus_emitter *out, const pytheus__disk_
 
 static void pytheus__disk_emit_own(pytheus_emitter *out, const char *name, const char *help,
                                    double value) {
-    pytheus_sample sample;
+    pytheus_sample sample = PYTHEUS__EMPTY;
     memset((void *)&sample, 0, sizeof sample);
     sample.value = value;
     if (value > 0) {
@@ -2380,7 +2380,7 @@ PYTHEUS_API pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
 }
 
 static pytheus_err pytheus__disk_create(const pytheus_config *config, pytheus_backend *out) {
-    pytheus_file_desc desc;
+    pytheus_file_desc desc = PYTHEUS__EMPTY;
     pytheus_err err;
     memset((void *)&desc, 0, sizeof desc);
     desc.directory = pytheus_config_string(config, "pytheus_file_directory", NULL);
@@ -2556,9 +2556,9 @@ static void pytheus__disk_no_log(void *user, pytheus_err err, const char *metric
 
 PYTHEUS_API pytheus_err pytheus_file_dump(const char *path, pytheus_format format,
                                           const pytheus_sink *sink) {
-    pytheus_registry_desc desc;
+    pytheus_registry_desc desc = PYTHEUS__EMPTY;
     pytheus_registry *registry;
-    pytheus_backend backend;
+    pytheus_backend backend = PYTHEUS__EMPTY;
     pytheus__disk_backend user;
     pytheus_err err;
     memset((void *)&user, 0, sizeof user);

@@ -345,7 +345,7 @@ static pytheus_err pytheus__process_emit_value(pytheus_emitter *out,
                                                const pytheus__process *process, double value) {
     char pid[24];
     const char *pairs[2];
-    pytheus_sample sample;
+    pytheus_sample sample = PYTHEUS__EMPTY;
     memset((void *)&sample, 0, sizeof sample);
     if (process->pid) {
         (void)snprintf(pid, sizeof pid, "%ld", (long)process->pid);
@@ -420,8 +420,8 @@ static void pytheus__process_libc(char *text, size_t size) {
 static void pytheus__process_emit_info(pytheus_emitter *out) {
     char libc[64];
     const char *pairs[8];
-    pytheus_family family;
-    pytheus_sample sample;
+    pytheus_family family = PYTHEUS__EMPTY;
+    pytheus_sample sample = PYTHEUS__EMPTY;
     memset((void *)&family, 0, sizeof family);
     family.type = PYTHEUS_INFO;
     family.name = "c_info";
@@ -486,7 +486,7 @@ static pytheus_err pytheus__process_collect(void *user, pytheus_emitter *out) {
 
 PYTHEUS_API pytheus_err pytheus_process_register(const pytheus_process_desc *desc) {
     pytheus_process_desc *copy = (pytheus_process_desc *)calloc(1, sizeof *copy);
-    pytheus_collector collector;
+    pytheus_collector collector = PYTHEUS__EMPTY;
     pytheus_err err;
     if (!copy) {
         return pytheus_fail(PYTHEUS_ERR_NOMEM, "process: out of memory");

@@ -3078,7 +3078,7 @@ static pytheus_redis__row *pytheus_redis__row_of(pytheus_redis *redis,
                                                  pytheus_redis__metric *metric, const char *text,
                                                  size_t size) {
     const char *values[PYTHEUS_MAX_LABELS];
-    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     pytheus_redis__bytes own = {NULL, 0, 0, false};
     pytheus_redis__spelling *known;
     pytheus_redis__row *row = NULL;
@@ -3467,7 +3467,7 @@ static bool pytheus_redis__list_rows(pytheus_redis *redis) {
 
 static void pytheus_redis__emit(pytheus_emitter *out, pytheus_redis__row *row, const char *suffix,
                                 const char *le, double v) {
-    pytheus_sample sample;
+    pytheus_sample sample = PYTHEUS__EMPTY;
     memset((void *)&sample, 0, sizeof sample);
     sample.suffix = suffix;
     sample.pairs = row->pairs;
@@ -3503,7 +3503,7 @@ static void pytheus_redis__emit_row(pytheus_emitter *out, const pytheus_redis__m
 
 static void pytheus_redis__begin_family(pytheus_emitter *out, pytheus_type type, const char *name,
                                         const char *help) {
-    pytheus_family family;
+    pytheus_family family = PYTHEUS__EMPTY;
     memset((void *)&family, 0, sizeof family);
     family.type = type;
     family.name = name;
@@ -3532,7 +3532,7 @@ static void pytheus_redis__emit_metric(pytheus_redis *redis, pytheus_emitter *ou
 
 static void pytheus_redis__emit_own(pytheus_emitter *out, pytheus_type type, const char *name,
                                     const char *help, double v) {
-    pytheus_sample sample;
+    pytheus_sample sample = PYTHEUS__EMPTY;
     pytheus_redis__begin_family(out, type, name, help);
     memset((void *)&sample, 0, sizeof sample);
     sample.value = v;
@@ -4257,7 +4257,7 @@ static pytheus_err pytheus_redis__backend_of(const pytheus_redis_desc *desc, pyt
 
 PYTHEUS_API pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc,
                                               pytheus_backend *out) {
-    pytheus_redis_desc all;
+    pytheus_redis_desc all = PYTHEUS__EMPTY;
     char *url = NULL;
     pytheus_err err = PYTHEUS_OK;
     memset((void *)&all, 0, sizeof all);
@@ -4278,7 +4278,7 @@ PYTHEUS_API pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc,
 /* A late call may reach the words of another series: under another mask it says nothing. */
 PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double v, double seconds) {
     const pytheus_backend *backend = NULL;
-    pytheus_words words;
+    pytheus_words words = PYTHEUS__EMPTY;
     pytheus_err err;
     uint64_t ms = seconds < 1e12 ? (uint64_t)(seconds * 1000) + 1 : UINT64_C(1000000000000000);
     if (!(seconds > 0)) {
@@ -4309,7 +4309,7 @@ static int pytheus_redis__config_int(const pytheus_config *config, const char *k
 }
 
 static pytheus_err pytheus_redis__create(const pytheus_config *config, pytheus_backend *out) {
-    pytheus_redis_desc desc;
+    pytheus_redis_desc desc = PYTHEUS__EMPTY;
     pytheus_err err = PYTHEUS_OK;
     memset((void *)&desc, 0, sizeof desc);
     desc.url = pytheus_config_string(config, "url", NULL);
