@@ -1769,6 +1769,7 @@ typedef uint64_t pytheus__word __attribute__((aligned(8)));
 #define PYTHEUS__HOT static inline __attribute__((always_inline))
 #define PYTHEUS__LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define PYTHEUS__COLD static __attribute__((noinline, cold))
+#define PYTHEUS__OUT_OF_LINE static __attribute__((noinline))
 #define PYTHEUS__LOAD(p) __atomic_load_n(p, __ATOMIC_RELAXED)
 #define PYTHEUS__LOAD_ACQUIRE(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define PYTHEUS__STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELAXED)
@@ -1786,6 +1787,7 @@ typedef uint64_t pytheus__word;
 #define PYTHEUS__HOT static inline
 #define PYTHEUS__LIKELY(condition) (condition)
 #define PYTHEUS__COLD static
+#define PYTHEUS__OUT_OF_LINE static
 #define PYTHEUS__LOAD(p) (*(p))
 #define PYTHEUS__LOAD_ACQUIRE(p) (*(p))
 #define PYTHEUS__STORE(p, v) (*(p) = (v))
@@ -9106,18 +9108,24 @@ PYTHEUS_API pytheus_err pytheus_stateset_switch(pytheus_stateset stateset, const
 
 /* -- histograms and summaries -- */
 
+/* Apart, or what it takes would be saved and restored by those in memory. */
+PYTHEUS__OUT_OF_LINE pytheus_err pytheus__observe_elsewhere(pytheus_view view, pytheus_type type,
+                                                            double v) {
+    pytheus__word *words = pytheus__plain_words(view, type);
+    if (!PYTHEUS__LIKELY(words && !pytheus__is_nan(v))) {
+        return pytheus__change_elsewhere(view, type, PYTHEUS__OBSERVE, v);
+    }
+    pytheus__observe_in_words(view.node->family, words, v);
+    return PYTHEUS_OK;
+}
+
 PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
     const pytheus__family *family;
     pytheus__word *cells;
     size_t bucket;
     pytheus_err err;
     if (!PYTHEUS__LIKELY(pytheus__is_ready(view, type))) {
-        pytheus__word *words = pytheus__plain_words(view, type);
-        if (!PYTHEUS__LIKELY(words && !pytheus__is_nan(v))) {
-            return pytheus__change_elsewhere(view, type, PYTHEUS__OBSERVE, v);
-        }
-        pytheus__observe_in_words(view.node->family, words, v);
-        return PYTHEUS_OK;
+        return pytheus__observe_elsewhere(view, type, v);
     }
     family = view.node->family;
     if (pytheus__is_nan(v)) {
