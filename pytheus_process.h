@@ -281,8 +281,10 @@ static void pytheus__process_count_fds(pytheus__process *process) {
         n += entry->d_name[0] != '.';
     }
     (void)closedir(folder);
-    process->values[PYTHEUS__PROCESS_OPEN_FDS] =
-        (double)(n - (pytheus__process_is_own(process) ? 1 : 0)); /* the folder's own */
+    if (n) { /* the folder of a process whose first thread has ended is empty, and others go on */
+        process->values[PYTHEUS__PROCESS_OPEN_FDS] =
+            (double)(n - (pytheus__process_is_own(process) ? 1 : 0)); /* the folder's own */
+    }
 }
 
 static void pytheus__process_look_outside(pytheus__process *process) {

@@ -258,6 +258,35 @@ IN_CHILD(what_cannot_be_had_is_left_out) {
     CHECK(look(r, "process_open_fds") > 0);
 }
 
+static bool first_thread_has_ended(void) {
+    char text[300] = "";
+    FILE *file = fopen("/proc/self/stat", "r");
+    bool has = file && fgets(text, sizeof text, file) && strstr(text, ") Z ");
+    if (file)
+        fclose(file);
+    return has;
+}
+
+static void *look_when_first_thread_has_ended(void *unused) {
+    pytheus_registry *r = process_registry();
+    (void)unused;
+    for (int i = 0; i < 1000 && !first_thread_has_ended(); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    CHECK(first_thread_has_ended());
+    CHECK_DOUBLE(look(r, "process_open_fds"), ABSENT);
+    CHECK_DOUBLE(look(r, "process_virtual_memory_bytes"), ABSENT);
+    CHECK(look(r, "process_threads") >= 1);
+    fflush(stdout);
+    _exit(check_num_failed != 0);
+}
+
+/* The system tells neither descriptors nor memory of such a process. */
+IN_CHILD(the_first_thread_may_end_before_others) {
+    pthread_t other;
+    CHECK_INT(pthread_create(&other, NULL, look_when_first_thread_has_ended, NULL), 0);
+    pthread_exit(NULL);
+}
+
 typedef struct gate {
     pthread_mutex_t lock;
 } gate;
