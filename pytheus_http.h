@@ -943,7 +943,7 @@ struct pytheus_http {
     pytheus_http *next; /* of the process */
     pytheus_http_site site;
     struct MHD_Daemon *daemon;
-    int socket;
+    int socket; /* -1: closed */
     unsigned port;
     char url[PYTHEUS__HTTP_MAX_URL];
     unsigned max_connections, max_per_address, idle_seconds;
@@ -984,7 +984,9 @@ static void pytheus__http_in_child(void) {
     pytheus__http_peer *peer;
     for (server = pytheus__http_servers; server; server = server->next) {
         server->is_elsewhere = true;
-        (void)close(server->socket);
+        if (server->socket >= 0) {
+            (void)close(server->socket);
+        }
         for (peer = server->first_peer; peer; peer = peer->next) {
             (void)close(peer->socket);
         }
@@ -1766,6 +1768,7 @@ static void pytheus__http_finish(pytheus_http *server) {
     (void)pthread_mutex_lock(&pytheus__http_lock);
     if (listener >= 0) {
         (void)close(listener);
+        server->socket = -1;
     }
     server->is_stopping = true;
     while (server->num_answering) {

@@ -16,6 +16,7 @@ static void *may_fail(size_t size);
 #include "http_client.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -824,6 +825,79 @@ TEST_WITH(registry, a_forked_child_has_no_server) {
     close(ends[1]);
     waitpid(child, &status, 0);
     CHECK_INT(status, 0);
+}
+
+/* ---- a fork while the server stops ---- */
+
+static int num_dawdling;
+
+static pytheus_err dawdle(void *unused, pytheus_emitter *out) {
+    (void)unused, (void)out;
+    __atomic_store_n(&num_dawdling, 1, __ATOMIC_RELEASE);
+    client_sleep(0.3);
+    return PYTHEUS_OK;
+}
+
+/* Servers of its own, each of which is stopped while it answers. */
+static bool child_stops_servers(void) {
+    pytheus_registry *registry = pytheus_registry_new(NULL);
+    client_answer answer;
+    int i;
+    pytheus_registry_add_collector(registry,
+                                   &(pytheus_collector){.name = "dawdle", .collect = dawdle});
+    for (i = 0; i < 4; i++) {
+        if (!start((pytheus_http_desc){.site = {.registry = registry}}))
+            break;
+        __atomic_store_n(&num_dawdling, 0, __ATOMIC_RELEASE);
+        pthread_t asker = ask_aside(0, &answer);
+        while (!__atomic_load_n(&num_dawdling, __ATOMIC_ACQUIRE))
+            client_sleep(0.01);
+        stop();
+        pthread_join(asker, NULL);
+        free(answer.text);
+    }
+    pytheus_registry_free(registry);
+    return i == 4;
+}
+
+enum { FILES = 8 };
+
+static int check_child_of_stopping_server(const int files[FILES]) {
+    for (int i = 0; i < FILES; i++)
+        if (fcntl(files[i], F_GETFD) < 0)
+            return 2;
+    alarm(15);
+    return child_stops_servers() ? 0 : 3;
+}
+
+/* The files take the numbers that the server's sockets had. */
+TEST_WITH(registry, a_fork_while_stop_waits_harms_no_child) {
+    client_answer answer;
+    bool stopped = false;
+    pthread_t stopper;
+    int files[FILES], status;
+    START(registry, 0);
+    add_behaviour(registry);
+    set_behaviour(true, false, false, 1);
+    pthread_t asker = ask_aside(0, &answer);
+    wait_until_inside(1);
+    pthread_create(&stopper, NULL, stop_aside, &stopped);
+    client_sleep(0.3);
+    for (int i = 0; i < FILES; i++)
+        files[i] = open("/dev/null", O_RDONLY);
+    pid_t child = fork();
+    if (!child)
+        _exit(check_child_of_stopping_server(files));
+    waitpid(child, &status, 0);
+    CHECK_INT(status, 0);
+    set_behaviour(false, false, false, 1);
+    pthread_join(asker, NULL);
+    pthread_join(stopper, NULL);
+    CHECK_INT(answer.status, 200);
+    free(answer.text);
+    for (int i = 0; i < FILES; i++)
+        close(files[i]);
+    server = NULL;
 }
 
 /* 200 connections from 20 addresses, and a scrape. */
