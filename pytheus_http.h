@@ -978,10 +978,13 @@ static void pytheus__http_after_fork(void) {
     (void)pthread_mutex_unlock(&pytheus__http_lock);
 }
 
-/* Otherwise the child would hold the port, and the ends of connections. */
+/* Otherwise the child would hold the port, and the ends of connections; and would wait for threads
+   that waited in the parent, and are not there. */
 static void pytheus__http_in_child(void) {
+    static const pthread_cond_t nobody_waits = PTHREAD_COND_INITIALIZER;
     pytheus_http *server;
     pytheus__http_peer *peer;
+    memcpy(&pytheus__http_answered, &nobody_waits, sizeof nobody_waits);
     for (server = pytheus__http_servers; server; server = server->next) {
         server->is_elsewhere = true;
         if (server->socket >= 0) {
