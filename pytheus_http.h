@@ -1003,6 +1003,23 @@ static void pytheus__http_watch_forks(void) {
                          pytheus__http_in_child);
 }
 
+/* Under the lock. */
+static void pytheus__http_enlist(pytheus_http *server) {
+    server->socket = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
+    server->next = pytheus__http_servers;
+    pytheus__http_servers = server;
+}
+
+static void pytheus__http_unlist(pytheus_http *server) {
+    pytheus_http **place = &pytheus__http_servers;
+    (void)pthread_mutex_lock(&pytheus__http_lock);
+    while (*place != server) {
+        place = &(*place)->next;
+    }
+    *place = server->next;
+    (void)pthread_mutex_unlock(&pytheus__http_lock);
+}
+
 /* ---- connections ---- */
 
 static void pytheus__http_link(pytheus_http *server, pytheus__http_peer *peer) {
@@ -1595,8 +1612,10 @@ static void pytheus__http_block_signals(sigset_t *before) {
     (void)pthread_sigmask(SIG_BLOCK, &blocked, before);
 }
 
+/* No fork happens between the making of the socket and its being known here. */
 static pytheus_err pytheus__http_start_daemon(pytheus_http *server, pytheus__http_place *place,
                                               const char *certificate, const char *key) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     /* room for those who leave, until they have */
     const unsigned limit = server->max_connections + 8;
     unsigned flags = MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_SUSPEND_RESUME;
@@ -1612,7 +1631,9 @@ static pytheus_err pytheus__http_start_daemon(pytheus_http *server, pytheus__htt
     if (certificate) {
         flags |= MHD_USE_TLS;
     }
+    (void)pthread_once(&once, pytheus__http_watch_forks);
     pytheus__http_block_signals(&before);
+    (void)pthread_mutex_lock(&pytheus__http_lock);
     errno = 0;
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, pytheus__http_on_request, server, MHD_OPTION_SOCK_ADDR,
@@ -1622,6 +1643,10 @@ static pytheus_err pytheus__http_start_daemon(pytheus_http *server, pytheus__htt
         MHD_OPTION_URI_LOG_CALLBACK, pytheus__http_on_target, server, MHD_OPTION_NOTIFY_COMPLETED,
         pytheus__http_on_end, server, MHD_OPTION_NOTIFY_CONNECTION, pytheus__http_on_connection,
         server, MHD_OPTION_ARRAY, certificate ? tls : tls + 2, MHD_OPTION_END);
+    if (server->daemon) {
+        pytheus__http_enlist(server);
+    }
+    (void)pthread_mutex_unlock(&pytheus__http_lock);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return server->daemon ? PYTHEUS_OK : PYTHEUS_ERR_IO;
 }
@@ -1645,7 +1670,6 @@ static pytheus_err pytheus__http_start_with_keys(pytheus_http *server, pytheus__
 static void pytheus__http_write_url(pytheus_http *server, const char *address, bool is_v6,
                                     bool has_tls) {
     server->port = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
-    server->socket = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_LISTEN_FD)->listen_fd;
     snprintf(server->url, sizeof server->url, "%s://%s%.50s%s:%u%s", has_tls ? "https" : "http",
              is_v6 ? "[" : "", address, is_v6 ? "]" : "", server->port,
              pytheus__http_path(&server->site));
@@ -1728,15 +1752,6 @@ static void pytheus__http_release(pytheus_http *server) {
     PYTHEUS_HTTP_FREE(server);
 }
 
-static void pytheus__http_enlist(pytheus_http *server) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, pytheus__http_watch_forks);
-    (void)pthread_mutex_lock(&pytheus__http_lock);
-    server->next = pytheus__http_servers;
-    pytheus__http_servers = server;
-    (void)pthread_mutex_unlock(&pytheus__http_lock);
-}
-
 PYTHEUS_API pytheus_http *pytheus_http_start(const pytheus_http_desc *desc) {
     pytheus_http *server;
     if (pytheus__http_check_desc(desc)) {
@@ -1755,7 +1770,6 @@ PYTHEUS_API pytheus_http *pytheus_http_start(const pytheus_http_desc *desc) {
         !pytheus__http_make_writers(server)) {
         pytheus_fail(PYTHEUS_ERR_NOMEM, "http: out of memory");
     } else if (!pytheus__http_open(server, desc)) {
-        pytheus__http_enlist(server);
         return server;
     }
     pytheus__http_release(server);
@@ -1766,7 +1780,6 @@ PYTHEUS_API pytheus_http *pytheus_http_start(const pytheus_http_desc *desc) {
 
 /* Takes no new connections, and waits for the answers that have begun. */
 static void pytheus__http_finish(pytheus_http *server) {
-    pytheus_http **place = &pytheus__http_servers;
     int listener = MHD_quiesce_daemon(server->daemon);
     (void)pthread_mutex_lock(&pytheus__http_lock);
     if (listener >= 0) {
@@ -1777,10 +1790,6 @@ static void pytheus__http_finish(pytheus_http *server) {
     while (server->num_answering) {
         (void)pthread_cond_wait(&pytheus__http_answered, &pytheus__http_lock);
     }
-    while (*place != server) {
-        place = &(*place)->next;
-    }
-    *place = server->next;
     (void)pthread_mutex_unlock(&pytheus__http_lock);
 }
 
@@ -1790,6 +1799,7 @@ PYTHEUS_API void pytheus_http_stop(pytheus_http *server) {
     }
     pytheus__http_finish(server);
     MHD_stop_daemon(server->daemon);
+    pytheus__http_unlist(server);
     pytheus__http_release(server);
 }
 
