@@ -49,8 +49,9 @@
        wrong credentials       401, with WWW-Authenticate
        too many at once        503, with Retry-After: max_scrapes, for one address half of them
 
-   Every answer has a Content-Type. A page is streamed, in memory that does not grow with it. When
-   it fails before its first byte the answer is 500 with the sentence of the error; later the
+   Every answer has a Content-Type, but for those that libmicrohttpd gives itself to what is no
+   request: 400, 414, 431, 505. A page is streamed, in memory that does not grow with it. When it
+   fails before its first byte the answer is 500 with the sentence of the error; later the
    connection is reset, so that nobody takes half a page for a whole one. A page may take
    most_seconds, or what the scraper says that it will wait (X-Prometheus-Scrape-Timeout-Seconds)
    if that is less.
@@ -77,8 +78,9 @@
 
    Made for ports that anybody reaches: 500 connections at once, 16 from one address (for IPv6, from
    one /64). Instead of the next one, that one is closed which has waited longest for its request to
-   be complete; so those who send theirs at once get their answer, however many send it slowly. A
-   request has room for 32 KB; a connection on which nothing moves for idle_seconds is closed.
+   be complete; so those who send theirs at once get their answer, however many send it slowly.
+   Where all are in the middle of their answers, the next one is closed itself. A request has room
+   for 32 KB; a connection on which nothing moves for idle_seconds is closed.
    Memory is bounded by these limits: 16 MB for requests, and for each page that is being written
    200 KB, with gzip 500 KB. The number of connections is at most half of RLIMIT_NOFILE as it is at
    the start.
@@ -1059,8 +1061,9 @@ static void pytheus__http_send_away(pytheus__http_peer *peer) {
     (void)shutdown(peer->socket, SHUT_RDWR);
 }
 
-/* Makes room for one more of this address: of those that wait, whoever has for longest leaves. */
-static void pytheus__http_make_room(pytheus_http *server, uint64_t address) {
+/* Makes room for one more of this address: of those that wait, whoever has for longest leaves.
+   False: there is none. */
+static bool pytheus__http_make_room(pytheus_http *server, uint64_t address) {
     pytheus__http_peer *peer, *oldest = NULL, *oldest_here = NULL;
     unsigned num = 0, num_here = 0;
     for (peer = server->first_peer; peer; peer = peer->next) {
@@ -1077,11 +1080,15 @@ static void pytheus__http_make_room(pytheus_http *server, uint64_t address) {
             oldest_here = peer;
         }
     }
-    if (num_here >= server->max_per_address && oldest_here) {
-        pytheus__http_send_away(oldest_here);
-    } else if (num >= server->max_connections && oldest) {
+    if (num_here >= server->max_per_address) {
+        oldest = oldest_here;
+    } else if (num < server->max_connections) {
+        return true;
+    }
+    if (oldest) {
         pytheus__http_send_away(oldest);
     }
+    return oldest != NULL;
 }
 
 static void pytheus__http_welcome(pytheus_http *server, struct MHD_Connection *connection,
@@ -1099,7 +1106,9 @@ static void pytheus__http_welcome(pytheus_http *server, struct MHD_Connection *c
     peer->address = pytheus__http_address(connection);
     peer->is_waiting = true;
     (void)pthread_mutex_lock(&pytheus__http_lock);
-    pytheus__http_make_room(server, peer->address);
+    if (!pytheus__http_make_room(server, peer->address)) {
+        pytheus__http_send_away(peer);
+    }
     pytheus__http_link(server, peer);
     (void)pthread_mutex_unlock(&pytheus__http_lock);
     *context = peer;

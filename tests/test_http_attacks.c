@@ -11,6 +11,7 @@
 #include "http_client.h"
 
 #include <dirent.h>
+#include <netinet/tcp.h>
 #include <sys/wait.h>
 
 /* Sanitizers keep what is freed, and everything of theirs. */
@@ -323,6 +324,63 @@ TEST(readers_that_do_not_read_from_many_addresses_are_given_up) {
     is_answered(&v);
     disperse();
     end(&v);
+}
+
+/* Little of an answer fits between it and the server. */
+static int connect_narrowly(unsigned n, unsigned port) {
+    struct sockaddr_in from = client_address(0x7f000000 + n, 0);
+    struct sockaddr_in to = client_address(INADDR_LOOPBACK, port);
+    int s = socket(AF_INET, SOCK_STREAM, 0), segment = 536;
+    setsockopt(s, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+    take_little(s);
+    if (bind(s, (struct sockaddr *)&from, sizeof from) ||
+        connect(s, (struct sockaddr *)&to, sizeof to)) {
+        close(s);
+        return -1;
+    }
+    return s;
+}
+
+/* As many requests as are taken, until none of them is any more. */
+static void ask_without_end(int s) {
+    char requests[18 * 200 + 1] = "";
+    size_t sent = 0;
+    for (int i = 0; i < 200; i++)
+        memcpy(requests + 18 * i, "GET / HTTP/1.1\r\n\r\n", 19);
+    for (int num_refused = 0; num_refused < 3;) {
+        ssize_t n = send(s, requests + sent % 18, 18 * 199, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        num_refused = n > 0 ? 0 : num_refused + 1;
+        client_sleep(n > 0 ? 0.001 : 0.01);
+    }
+}
+
+/* Nobody of them waits: each is in an answer that he does not read. */
+static void be_endless(int num_addresses, pytheus_http_desc desc, int most) {
+    victim v;
+    if (!begin(&v, 10, desc))
+        return;
+    for (int i = 0; i < 40; i++) {
+        crowd[crowd_size] = connect_narrowly(256 + (unsigned)(i % num_addresses), v.port);
+        if (!CHECK(crowd[crowd_size] >= 0))
+            break;
+        ask_without_end(crowd[crowd_size++]);
+    }
+    client_sleep(0.5); /* so that those who leave have left */
+    CHECK(num_descriptors(&v) <= v.idle_descriptors + most);
+    CHECK(num_descriptors(&v) > v.idle_descriptors + most / 2);
+    if (num_addresses == 1)
+        is_answered(&v);
+    disperse();
+    end(&v);
+}
+
+TEST(endless_requests_from_one_address_have_its_places) {
+    be_endless(1, (pytheus_http_desc){.idle_seconds = 20}, 16);
+}
+
+TEST(endless_requests_from_many_addresses_have_all_places_but_no_more) {
+    be_endless(4, (pytheus_http_desc){.idle_seconds = 20, .max_connections = 20}, 20);
 }
 
 TEST(a_hundred_scrapes_at_once) {
