@@ -46,6 +46,7 @@
        GET, HEAD /favicon.ico  200: nothing
        another method there    405, with Allow
        another path            404
+       a body                  413
        wrong credentials       401, with WWW-Authenticate
        too many at once        503, with Retry-After: max_scrapes, for one address half of them
 
@@ -457,7 +458,8 @@ static bool pytheus__http_has_token(const pytheus_http_site *site, const char *s
     for (i = 0; i < size; i++) {
         pytheus__http_say_byte(&secret, said[i]);
     }
-    return pytheus__http_was_said(&secret);
+    said = pytheus__http_skip_blanks(said + size);
+    return pytheus__http_was_said(&secret) && !*said;
 }
 
 static bool pytheus__http_may_see(const pytheus_http_site *site, const char *authorization) {
@@ -524,6 +526,12 @@ static pytheus_err pytheus__http_check(const pytheus_http_site *site) {
     }
     if (site->token && !*site->token) {
         return pytheus_fail(PYTHEUS_ERR_CONFIG, "site: the token is empty");
+    }
+    for (c = site->token; c && *c; c++) {
+        if ((unsigned char)*c <= ' ' || *c == 127) {
+            return pytheus_fail(PYTHEUS_ERR_CONFIG,
+                                "site: the token has a blank or a control character in it");
+        }
     }
     return PYTHEUS_OK;
 }
@@ -906,6 +914,7 @@ typedef int pytheus__http_result;
 #define PYTHEUS__HTTP_PIECE 16384   /* of a body to somebody who takes no chunks */
 #define PYTHEUS__HTTP_REQUEST 32768 /* the head of one */
 #define PYTHEUS__HTTP_BACKLOG 511
+#define PYTHEUS__HTTP_MOST 65536 /* connections, scrapes */
 #define PYTHEUS__HTTP_MAX_URL (PYTHEUS__HTTP_MAX_PATH + 100)
 
 /* A connection. Those that change last come last in their list. */
@@ -941,6 +950,15 @@ typedef struct pytheus__http_writer {
     size_t first, used;
 } pytheus__http_writer;
 
+/* Headers, each of which may have come in several lines. All of them fit: they came in a request,
+   with their names. */
+typedef struct pytheus__http_words {
+    const char *name; /* that is looked for */
+    const char *text; /* NULL: not found yet */
+    size_t used;
+    char bytes[PYTHEUS__HTTP_REQUEST];
+} pytheus__http_words;
+
 struct pytheus_http {
     pytheus_http *next; /* of the process */
     pytheus_http_site site;
@@ -954,7 +972,8 @@ struct pytheus_http {
     unsigned num_writers;
     unsigned num_answering;
     bool is_stopping;
-    bool is_elsewhere; /* this is a child of the server's process */
+    bool is_elsewhere;         /* this is a child of the server's process */
+    pytheus__http_words words; /* of the request that the network's thread looks at */
 };
 
 /* A request, from its first line until its answer is out. */
@@ -1450,20 +1469,53 @@ static pytheus__http_result pytheus__http_respond_page(pytheus__http_writer *wri
                                  &head, false);
 }
 
-static const char *pytheus__http_header(struct MHD_Connection *connection, const char *name) {
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+static pytheus__http_result pytheus__http_add_words(void *user, enum MHD_ValueKind unused,
+                                                    const char *name, const char *value) {
+    pytheus__http_words *words = (pytheus__http_words *)user;
+    char *end = words->bytes + words->used;
+    size_t room = sizeof words->bytes - words->used, size = value ? strlen(value) : 0;
+    (void)unused;
+    if (!pytheus__http_same_word(name, strlen(name), words->name) || size + 3 > room) {
+        return MHD_YES;
+    }
+    if (words->text) {
+        memcpy(end - 1, ", ", 2); /* over the NUL */
+        end++;
+    }
+    memcpy(end, value ? value : "", size + 1);
+    words->text = words->text ? words->text : end;
+    words->used = (size_t)(end - words->bytes) + size + 1;
+    return MHD_YES;
 }
 
-static void pytheus__http_ask(struct MHD_Connection *connection, const char *method,
-                              const char *target, pytheus_http_request *request) {
+/* All that is said under this name; NULL: nothing. RFC 9110, 5.3. */
+static const char *pytheus__http_header(pytheus__http_words *words,
+                                        struct MHD_Connection *connection, const char *name) {
+    words->name = name;
+    words->text = NULL;
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, pytheus__http_add_words, words);
+    return words->text;
+}
+
+/* A GET or HEAD that has one is refused as a whole, before the body is read. */
+static bool pytheus__http_has_body(struct MHD_Connection *connection) {
+    const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Length");
+    return (length && length[strspn(length, "0")]) ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Transfer-Encoding");
+}
+
+static void pytheus__http_ask(pytheus__http_words *words, struct MHD_Connection *connection,
+                              const char *method, const char *target,
+                              pytheus_http_request *request) {
     memset((void *)request, 0, sizeof *request);
     request->method = method;
     request->target = target;
-    request->accept = pytheus__http_header(connection, "Accept");
-    request->accept_encoding = pytheus__http_header(connection, "Accept-Encoding");
-    request->authorization = pytheus__http_header(connection, "Authorization");
+    words->used = 0;
+    request->accept = pytheus__http_header(words, connection, "Accept");
+    request->accept_encoding = pytheus__http_header(words, connection, "Accept-Encoding");
+    request->authorization = pytheus__http_header(words, connection, "Authorization");
     request->scrape_timeout =
-        pytheus__http_header(connection, "X-Prometheus-Scrape-Timeout-Seconds");
+        pytheus__http_header(words, connection, "X-Prometheus-Scrape-Timeout-Seconds");
 }
 
 /* No answer begins once the server is stopping. */
@@ -1490,8 +1542,12 @@ static pytheus__http_result pytheus__http_answer_visit(pytheus_http *server,
     if (!pytheus__http_count(server, visit, connection)) {
         return MHD_NO;
     }
-    pytheus__http_ask(connection, method, visit->target, &request);
+    pytheus__http_ask(&server->words, connection, method, visit->target, &request);
     pytheus__http_decide(&plan, &server->site, &request);
+    if (plan.head.status == 200 && pytheus__http_has_body(connection)) {
+        pytheus__http_forget(&plan);
+        pytheus__http_say(&plan, 413, "Content Too Large", "no body is taken\n");
+    }
     if (!plan.body) {
         visit->writer = pytheus__http_find_writer(server, &plan, connection);
         if (visit->writer) {
@@ -1512,12 +1568,13 @@ static pytheus__http_result pytheus__http_on_request(void *user, struct MHD_Conn
     pytheus__http_visit *visit = (pytheus__http_visit *)*state;
     (void)unused_url, (void)unused_version, (void)unused_upload;
     if (!visit || *upload_size) {
-        return MHD_NO; /* no memory; or a body, which no GET has */
+        return MHD_NO; /* no memory; or a body that no header told of */
     }
     if (visit->writer) {
         return pytheus__http_respond_page(visit->writer);
     }
-    if (strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) {
+    if ((strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0) ||
+        pytheus__http_has_body(connection)) {
         return pytheus__http_answer_visit(server, visit, connection, method, true);
     }
     if (!visit->has_begun) { /* the head: the answer comes when all is there */
@@ -1588,12 +1645,25 @@ static bool pytheus__http_read_place(pytheus__http_place *place, const char *tex
     return inet_pton(AF_INET6, text, &place->address.v6.sin6_addr) == 1;
 }
 
-/* What a file holds, as a text; NULL on an error. */
+/* So that a key is nowhere in the memory that is used again. */
+static void pytheus__http_wipe(char *text) {
+    volatile char *c = text;
+    while (c && *c) {
+        *c++ = '\0';
+    }
+    PYTHEUS_HTTP_FREE(text);
+}
+
+/* What a file holds, as a text; NULL on an error. Without a buffer, which would keep a part. */
 static char *pytheus__http_read_file(const char *path) {
     const size_t most = 1 << 20;
-    FILE *file = fopen(path, "rb");
+    FILE *file = fopen(path, "rbe");
     char *text = file ? (char *)PYTHEUS_HTTP_MALLOC(most) : NULL;
-    size_t size = text ? fread(text, 1, most - 1, file) : 0;
+    size_t size = 0;
+    if (text) {
+        (void)setvbuf(file, NULL, _IONBF, 0);
+        size = fread(text, 1, most - 1, file);
+    }
     if (file && !text) {
         pytheus_fail(PYTHEUS_ERR_NOMEM, "%.150s: out of memory", path);
     } else if (!file || ferror(file)) {
@@ -1671,8 +1741,8 @@ static pytheus_err pytheus__http_start_with_keys(pytheus_http *server, pytheus__
     } else if (key) {
         err = PYTHEUS_OK;
     }
-    PYTHEUS_HTTP_FREE(certificate);
-    PYTHEUS_HTTP_FREE(key);
+    pytheus__http_wipe(certificate);
+    pytheus__http_wipe(key);
     return err;
 }
 
@@ -1707,6 +1777,10 @@ static pytheus_err pytheus__http_open(pytheus_http *server, const pytheus_http_d
 static pytheus_err pytheus__http_check_desc(const pytheus_http_desc *desc) {
     if (!desc) {
         return pytheus_fail(PYTHEUS_ERR_CONFIG, "http: no description");
+    }
+    if (desc->max_connections > PYTHEUS__HTTP_MOST || desc->site.max_scrapes > PYTHEUS__HTTP_MOST) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "http: connections and scrapes are at most %d",
+                            PYTHEUS__HTTP_MOST);
     }
     if (!desc->certificate != !desc->key) {
         return pytheus_fail(PYTHEUS_ERR_CONFIG, "http: certificate and key belong together");

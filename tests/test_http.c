@@ -237,6 +237,9 @@ TEST(a_site_that_makes_no_sense_says_so) {
         {{.user = "ann"}, "site: user and password belong together\n"},
         {{.password = "secret"}, "site: user and password belong together\n"},
         {{.token = ""}, "site: the token is empty\n"},
+        {{.token = "a b"}, "site: the token has a blank or a control character in it\n"},
+        {{.token = "a\n"}, "site: the token has a blank or a control character in it\n"},
+        {{.token = "\x7f"}, "site: the token has a blank or a control character in it\n"},
     };
     for (size_t i = 0; i < COUNT_OF(rows); i++) {
         pytheus_http_site site = rows[i].site;
@@ -531,6 +534,8 @@ TEST_WITH(registry, a_bearer_token_is_asked_for) {
         {"s3cret", false},
         {"Basic s3cret", false},
         {"Bearer  s3cret ", true},
+        {"Bearer s3cret x", false},
+        {"Bearer s3cret, Bearer s3cret", false},
     };
     pytheus_http_site site = site_of(registry);
     site.token = "s3cret";

@@ -127,6 +127,40 @@ TEST_WITH(registry, other_methods_are_refused) {
     stop();
 }
 
+TEST_WITH(registry, a_body_is_refused_with_an_answer) {
+    static const char *const requests[] = {
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HEAD / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+    };
+    START(registry, 0);
+    for (size_t i = 0; i < COUNT_OF(requests); i++) {
+        client_answer answer = client_ask(port, requests[i]);
+        CHECK(strstr(answer.text, "Connection: close\r\n"));
+        CHECK(strstr(answer.text, "Content-Type: text/plain"));
+        CHECK(answer.seconds < 5);
+        check_status(answer, 413);
+    }
+    check_status(client_ask(port, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                                  "Content-Length: 0\r\n\r\n"),
+                 200);
+    stop();
+}
+
+TEST_WITH(registry, headers_in_several_lines_are_one) {
+    START(registry, 0);
+    client_answer answer =
+        client_ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                         "Accept: text/html\r\nAccept-Encoding: br\r\n"
+                         "accept: application/openmetrics-text;version=1.0.0\r\n"
+                         "Accept-Encoding: gzip\r\n\r\n");
+    CHECK(strstr(answer.text, "Content-Type: application/openmetrics-text; version=1.0.0"));
+    CHECK(strstr(answer.text, "Content-Encoding: gzip"));
+    check_status(answer, 200);
+    stop();
+}
+
 TEST_WITH(registry, head_has_no_body) {
     static const char *const paths[] = {"/metrics", "/", "/favicon.ico", "/none"};
     START(registry, 0);
@@ -299,6 +333,10 @@ TEST_WITH(registry, credentials_are_asked_for) {
     check_status(client_ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
                                   "Authorization: Bearer s3cre\r\n\r\n"),
                  401);
+    check_status(client_ask(port, "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                                  "Authorization: Bearer s3cret\r\n"
+                                  "Authorization: Bearer s3cre\r\n\r\n"),
+                 401);
     stop();
 }
 
@@ -364,6 +402,9 @@ TEST(what_cannot_start_says_why) {
     char taken[100];
     CHECK_REFUSED("\"localhost\" is no address in numbers", .address = "localhost");
     CHECK_REFUSED("\"\" is no address in numbers", .address = "");
+    CHECK_REFUSED("http: connections and scrapes are at most 65536", .max_connections = 65537);
+    CHECK_REFUSED("http: connections and scrapes are at most 65536",
+                  .site = {.max_scrapes = (unsigned)-1});
     CHECK_REFUSED("http: certificate and key belong together", .certificate = "c");
     CHECK_REFUSED("http: certificate and key belong together", .key = "k");
     CHECK_REFUSED("/none/c: No such file or directory", .certificate = "/none/c", .key = "/none/k");
