@@ -823,7 +823,7 @@ static pytheus_err pytheus__http_give_text(const pytheus__http_plan *plan,
 }
 
 static pytheus_err pytheus__http_write(const pytheus__http_plan *plan, pytheus__http_page *page) {
-    pytheus_sink sink;
+    pytheus_sink sink = PYTHEUS__EMPTY;
     memset((void *)&sink, 0, sizeof sink);
     sink.put = pytheus__http_put;
     sink.user = page;
@@ -866,7 +866,7 @@ static unsigned pytheus__http_max_scrapes(const pytheus_http_site *site) {
 PYTHEUS_API pytheus_err pytheus_http_answer(pytheus_http_site *site,
                                             const pytheus_http_request *request,
                                             const pytheus_http_sink *sink) {
-    pytheus__http_plan plan;
+    pytheus__http_plan plan = PYTHEUS__EMPTY;
     pytheus_err err;
     if (!site || !request || !sink || !sink->head || !sink->body) {
         return pytheus_fail(PYTHEUS_ERR_IO, "http: no site, request or sink");
@@ -1227,7 +1227,7 @@ static pytheus_err pytheus__http_pipe_body(void *user, const char *bytes, size_t
 }
 
 static void pytheus__http_write_page(pytheus__http_writer *writer) {
-    pytheus_http_sink sink;
+    pytheus_http_sink sink = PYTHEUS__EMPTY;
     memset((void *)&sink, 0, sizeof sink);
     sink.head = pytheus__http_pipe_head;
     sink.body = pytheus__http_pipe_body;
@@ -1449,7 +1449,7 @@ static pytheus__http_result pytheus__http_respond_text(struct MHD_Connection *co
 
 /* Once there is a head; until then the connection is suspended. */
 static pytheus__http_result pytheus__http_respond_page(pytheus__http_writer *writer) {
-    pytheus_http_head head;
+    pytheus_http_head head = PYTHEUS__EMPTY;
     bool has_head;
     (void)pthread_mutex_lock(&writer->lock);
     has_head = writer->has_head;
@@ -1537,8 +1537,8 @@ static pytheus__http_result pytheus__http_answer_visit(pytheus_http *server,
                                                        pytheus__http_visit *visit,
                                                        struct MHD_Connection *connection,
                                                        const char *method, bool is_last) {
-    pytheus__http_plan plan;
-    pytheus_http_request request;
+    pytheus__http_plan plan = PYTHEUS__EMPTY;
+    pytheus_http_request request = PYTHEUS__EMPTY;
     if (!pytheus__http_count(server, visit, connection)) {
         return MHD_NO;
     }
