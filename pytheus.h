@@ -8480,16 +8480,29 @@ PYTHEUS__HOT pytheus_err pytheus__add_whole(pytheus_view view, pytheus__word *wo
     return pytheus__add_whole_masked(view, word, n);
 }
 
+/* After somebody else changed the word. Apart, so that an operation that meets nobody keeps nothing
+   over a call. */
+PYTHEUS__COLD pytheus_err pytheus__add_real_again(pytheus_view view, pytheus__word *word,
+                                                  double v) {
+    uint64_t old = PYTHEUS__LOAD(word);
+    do {
+        pytheus__meet(view);
+    } while (!PYTHEUS__REPLACE(word, &old, pytheus__as_bits(pytheus__as_double(old) + v)));
+    return PYTHEUS_OK;
+}
+
 PYTHEUS__HOT pytheus_err pytheus__add_real(pytheus_view view, pytheus__word *word, double v) {
-    if (PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
-        uint64_t old = PYTHEUS__LOAD(word);
-        while (!PYTHEUS__REPLACE(word, &old, pytheus__as_bits(pytheus__as_double(old) + v))) {
-            pytheus__meet(view);
-        }
-        pytheus__meet_nobody(view.node);
-        return PYTHEUS_OK;
+    uint64_t old;
+    if (!PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE))) {
+        return pytheus__add_real_masked(view, word, v);
     }
-    return pytheus__add_real_masked(view, word, v);
+    old = PYTHEUS__LOAD(word);
+    if (!PYTHEUS__LIKELY(
+            PYTHEUS__REPLACE(word, &old, pytheus__as_bits(pytheus__as_double(old) + v)))) {
+        return pytheus__add_real_again(view, word, v);
+    }
+    pytheus__meet_nobody(view.node);
+    return PYTHEUS_OK;
 }
 
 PYTHEUS__HOT pytheus_err pytheus__set_real(pytheus_view view, size_t cell, double v) {
@@ -9119,15 +9132,12 @@ PYTHEUS__OUT_OF_LINE pytheus_err pytheus__observe_elsewhere(pytheus_view view, p
     return PYTHEUS_OK;
 }
 
-PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
-    const pytheus__family *family;
+/* In a node that may be used again, or whose series is spread. */
+PYTHEUS__OUT_OF_LINE pytheus_err pytheus__observe_slowly(pytheus_view view, double v) {
+    const pytheus__family *family = view.node->family;
     pytheus__word *cells;
     size_t bucket;
     pytheus_err err;
-    if (!PYTHEUS__LIKELY(pytheus__is_ready(view, type))) {
-        return pytheus__observe_elsewhere(view, type, v);
-    }
-    family = view.node->family;
     if (pytheus__is_nan(v)) {
         return pytheus__check_value(view, PYTHEUS__OBSERVE, v);
     }
@@ -9135,6 +9145,24 @@ PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, 
     bucket = pytheus__bucket_of(family->bounds, family->num_bounds, v);
     err = pytheus__add_whole(view, &cells[PYTHEUS__FIRST_BUCKET + bucket], 1, false);
     return err ? err : pytheus__add_real(view, &cells[PYTHEUS__SUM_REAL], v);
+}
+
+PYTHEUS__HOT pytheus_err pytheus__observe(pytheus_view view, pytheus_type type, double v) {
+    const pytheus__family *family;
+    pytheus__word *cells;
+    size_t bucket;
+    if (!PYTHEUS__LIKELY(pytheus__is_ready(view, type))) {
+        return pytheus__observe_elsewhere(view, type, v);
+    }
+    if (!PYTHEUS__LIKELY(!(view.generation & PYTHEUS__REUSABLE) &&
+                         !PYTHEUS__LOAD_ACQUIRE(&view.node->stripes) && !pytheus__is_nan(v))) {
+        return pytheus__observe_slowly(view, v);
+    }
+    family = view.node->family;
+    cells = pytheus__cells(view.node);
+    bucket = pytheus__bucket_of(family->bounds, family->num_bounds, v);
+    (void)pytheus__add_whole(view, &cells[PYTHEUS__FIRST_BUCKET + bucket], 1, false);
+    return pytheus__add_real(view, &cells[PYTHEUS__SUM_REAL], v);
 }
 
 PYTHEUS_API pytheus_err pytheus_histogram_observe(pytheus_histogram histogram, double v) {
