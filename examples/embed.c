@@ -29,29 +29,29 @@ static pytheus_err send_head(void *user, const pytheus_http_head *head) {
     return send_body(user, strcat(text, "\r\n"), (size_t)n + 2);
 }
 
-/* Cuts the text into what the request points to. */
-static pytheus_http_request read_request(char *text) {
-    pytheus_http_request request = {.method = NULL};
+/* Cuts the text into what the request points to; Accept, which may come twice, has all its room. */
+static pytheus_http_request read_request(char *text, char *accept) {
+    pytheus_http_request request = {.accept = accept};
     char *rest, *words, *line = strtok_r(text, "\r\n", &rest);
     request.method = line ? strtok_r(line, " ", &words) : NULL;
     request.target = line ? strtok_r(NULL, " ", &words) : NULL;
     while ((line = strtok_r(NULL, "\r\n", &rest)) != NULL)
         if (!strncasecmp(line, "Accept:", 7))
-            request.accept = line + 7;
+            strcat(strcat(accept, *accept ? "," : ""), line + 7);
     return request;
 }
 
 static void answer(int s) {
     static pytheus_http_site site;
     pytheus_http_sink sink = {send_head, send_body, &s};
-    char text[8192] = "";
+    char text[8192] = "", accept[sizeof text] = "";
     for (size_t used = 0; !strstr(text, "\r\n\r\n"); text[used] = '\0') {
         ssize_t n = recv(s, text + used, sizeof text - 1 - used, 0);
         if (n <= 0) /* gone, slow, or too long */
             return;
         used += (size_t)n;
     }
-    pytheus_http_request request = read_request(text);
+    pytheus_http_request request = read_request(text, accept);
     if (pytheus_http_answer(&site, &request, &sink)) /* a reset: this is not the end of a page */
         setsockopt(s, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
 }

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #if MHD_VERSION >= 0x00097002
@@ -67,6 +68,46 @@ static answered slow(struct MHD_Connection *connection) {
 
 /* ---- everything else is the library's: /metrics, and what is not there ---- */
 
+/* A request: its first line has come. */
+typedef struct visit {
+    bool has_head;
+    char accept[1000], accept_encoding[1000], scrape_timeout[50];
+    char target[];
+} visit;
+
+static void *begin_visit(void *unused, const char *target, struct MHD_Connection *connection) {
+    (void)unused, (void)connection;
+    visit *v = calloc(1, sizeof *v + strlen(target) + 1);
+    return v ? strcpy(v->target, target), v : NULL;
+}
+
+static void end_visit(void *unused, struct MHD_Connection *connection, void **state,
+                      enum MHD_RequestTerminationCode code) {
+    (void)unused, (void)connection, (void)code;
+    free(*state);
+    *state = NULL;
+}
+
+/* A header that comes several times is one; what has no room is left out. */
+static void join(char *text, size_t room, const char *value) {
+    size_t used = strlen(text);
+    if (used + strlen(value) + 3 <= room)
+        snprintf(text + used, room - used, "%s%s", used ? ", " : "", value);
+}
+
+static answered read_header(void *state, enum MHD_ValueKind kind, const char *name,
+                            const char *value) {
+    visit *v = state;
+    (void)kind;
+    if (value && !strcasecmp(name, MHD_HTTP_HEADER_ACCEPT))
+        join(v->accept, sizeof v->accept, value);
+    if (value && !strcasecmp(name, MHD_HTTP_HEADER_ACCEPT_ENCODING))
+        join(v->accept_encoding, sizeof v->accept_encoding, value);
+    if (value && !strcasecmp(name, "X-Prometheus-Scrape-Timeout-Seconds"))
+        join(v->scrape_timeout, sizeof v->scrape_timeout, value);
+    return MHD_YES;
+}
+
 typedef struct page {
     pytheus_http_head head;
     FILE *body;
@@ -97,19 +138,17 @@ static answered give(struct MHD_Connection *connection, const pytheus_http_head 
     return result;
 }
 
-static const char *header(struct MHD_Connection *connection, const char *name) {
-    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
-}
-
-static answered metrics(struct MHD_Connection *connection, const char *method, const char *path) {
+/* For HEAD libmicrohttpd leaves out the body itself, and tells the length of GET's. */
+static answered metrics(struct MHD_Connection *connection, const char *method, visit *v) {
     static pytheus_http_site site;
     const pytheus_http_request request = {
-        .method = method,
-        .target = path,
-        .accept = header(connection, MHD_HTTP_HEADER_ACCEPT),
-        .accept_encoding = header(connection, MHD_HTTP_HEADER_ACCEPT_ENCODING),
-        .scrape_timeout = header(connection, "X-Prometheus-Scrape-Timeout-Seconds"),
+        .method = strcmp(method, MHD_HTTP_METHOD_HEAD) ? method : MHD_HTTP_METHOD_GET,
+        .target = v->target,
+        .accept = v->accept,
+        .accept_encoding = v->accept_encoding,
+        .scrape_timeout = v->scrape_timeout,
     };
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, read_header, v);
     char *text = NULL;
     size_t size = 0;
     page kept = {.body = open_memstream(&text, &size)};
@@ -127,9 +166,11 @@ static answered serve(void *unused, struct MHD_Connection *connection, const cha
                       const char *method, const char *version, const char *upload,
                       size_t *upload_size, void **state) {
     (void)unused, (void)version, (void)upload;
-    static char begun;
-    if (!*state) { /* the head of the request: the answer comes when all of it is there */
-        *state = &begun;
+    visit *v = *state;
+    if (!v)
+        return MHD_NO;  /* no memory for it */
+    if (!v->has_head) { /* the answer comes when all of the request is there */
+        v->has_head = true;
         return MHD_YES;
     }
     if (*upload_size) {
@@ -141,7 +182,7 @@ static answered serve(void *unused, struct MHD_Connection *connection, const cha
         return home(connection);
     if (is_visit && !strcmp(path, "/slow"))
         return slow(connection);
-    return metrics(connection, method, path);
+    return metrics(connection, method, v);
 }
 
 /* Each connection has a thread, so that a slow page holds up nobody. */
@@ -153,7 +194,8 @@ static struct MHD_Daemon *listen_on(uint16_t port) {
     return MHD_start_daemon(MHD_USE_AUTO_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION, port,
                             NULL, NULL, serve, NULL, MHD_OPTION_SOCK_ADDR, &address,
                             MHD_OPTION_CONNECTION_LIMIT, 100u, MHD_OPTION_CONNECTION_TIMEOUT, 30u,
-                            MHD_OPTION_END);
+                            MHD_OPTION_URI_LOG_CALLBACK, begin_visit, NULL,
+                            MHD_OPTION_NOTIFY_COMPLETED, end_visit, NULL, MHD_OPTION_END);
 }
 
 /* Port 0 means any that is free. */
