@@ -1,4 +1,4 @@
-/* pytheus.h - v0.2.0 - Prometheus metrics for C and C++, in one header
+/* pytheus.h - v0.3.0 - Prometheus metrics for C and C++, in one header
 
    Do this:
 
@@ -370,9 +370,9 @@
 #define PYTHEUS_H
 
 #define PYTHEUS_VERSION_MAJOR 0
-#define PYTHEUS_VERSION_MINOR 2
+#define PYTHEUS_VERSION_MINOR 3
 #define PYTHEUS_VERSION_PATCH 0
-#define PYTHEUS_VERSION "0.2.0"
+#define PYTHEUS_VERSION "0.3.0"
 
 #include <stdbool.h>
 #include <stddef.h>
