@@ -29,6 +29,10 @@ THREADS := test_threads test_stripes test_backends test_collector_threads test_h
     test_openmetrics test_process test_file test_redis_shared
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
+# What other sizes of words and another system could change first.
+M32_CHOICE := $(ARM64_CHOICE) test_registry test_threads test_stripes test_backends test_openmetrics \
+    test_oom test_churn test_process test_file test_http
+MINGW_CHOICE := test_text test_metrics test_openmetrics test_textfile test_process test_http test_cxx
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
 BACKENDS := minimal atomic words words3 bare generating file
 ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_definitions \
@@ -139,11 +143,13 @@ ifeq ($(shell uname -m),x86_64)
     FOREIGN := m32 arm64 mingw
     ARM64_CPP := arm64-cpp
     M32 := $(FOREIGN_TESTS:%=build/m32/%)
+    M32_QUICK := $(M32_CHOICE:%=build/m32/%)
     # qemu neither stops a process after each instruction nor makes namespaces.
     ARM64 := $(patsubst %,build/arm64/%,$(filter-out test_file%,$(FOREIGN_TESTS)))
     ARM64_QUICK := $(ARM64_CHOICE:%=build/arm64/%)
     MINGW := $(FOREIGN_TESTS:%=build/mingw/%.exe)
-    foreign_runs = $(M32) $(call each,qemu-aarch64 ,$1) "tests/built $(MINGW)"
+    MINGW_QUICK := $(MINGW_CHOICE:%=build/mingw/%.exe)
+    foreign_runs = $1 $(call each,qemu-aarch64 ,$2) "tests/built $3"
 else
     foreign_runs = "echo SKIPPED i386, aarch64, MinGW: only on x86-64; echo 0 passed, 0 failed"
 endif
@@ -185,11 +191,11 @@ examples: ## build all examples into build/examples/
 
 test: ## build and run all tests; the last line is the sum
 	@tests/install $(TOOLS) judges $(FOREIGN)
-	+@$(BUILD) $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) $(M32) $(ARM64_QUICK) \
-	    $(MINGW) || true
+	+@$(BUILD) $(TEST_BUILDS) $(CXX_QUICK) $(ASAN_GCC) $(TSAN_BOTH) \
+	    $(M32_QUICK) $(ARM64_QUICK) $(MINGW_QUICK) || true
 	@$(new_pages)
 	@tests/run $(test_runs) $(backend_runs) $(redis_runs) $(CXX_QUICK) $(ASAN_GCC) \
-	    $(call foreign_runs,$(ARM64_QUICK)) tests/compile/run tests/http_shapes \
+	    $(call foreign_runs,$(M32_QUICK),$(ARM64_QUICK),$(MINGW_QUICK)) tests/compile/run tests/http_shapes \
 	    "COMPILERS=quick tests/stb_ds_host/run" $(tsan_runs) $(judge_runs)
 
 check: export SECONDS_EACH := 14400
@@ -197,7 +203,7 @@ check: ## all tests in all builds, the long runs, all hosts, all planted bugs: t
 	@tests/install $(TOOLS) judges memcheck patch $(FOREIGN) $(ARM64_CPP)
 	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
 	@$(new_pages)
-	@tests/run $(test_runs) $(backend_runs) $(redis_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(ARM64)) \
+	@tests/run $(test_runs) $(backend_runs) $(redis_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(M32),$(ARM64),$(MINGW)) \
 	    "MEMCHECK=1 tests/test_examples" "tests/compile/run full" tests/http_shapes \
 	    tests/stb_ds_host/run tests/planted/run $(tsan_runs) $(judge_runs) "$(long_pages)" -- \
 	    "tests/prefork_under_load.py build/gcc/prefork" -- \
@@ -220,7 +226,7 @@ tsan: ## the thread tests under ThreadSanitizer, gcc and clang
 matrix: ## all tests with every compiler, standard, optimisation and machine
 	@tests/install $(TOOLS) $(FOREIGN) $(ARM64_CPP)
 	+@$(BUILD) $(call of_kind,gcc) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
-	@tests/run $(call of_kind,gcc) $(MATRIX) $(call foreign_runs,$(ARM64)) "tests/compile/run full"
+	@tests/run $(call of_kind,gcc) $(MATRIX) $(call foreign_runs,$(M32),$(ARM64),$(MINGW)) "tests/compile/run full"
 
 planted: export SECONDS_EACH := 3600
 planted: ## put bugs into the library, one at a time: the tests must see each
