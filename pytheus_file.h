@@ -971,7 +971,7 @@ static bool pytheus__disk_is_held(int fd, uint32_t slot, int64_t *pid) {
 }
 
 static unsigned pytheus__disk_size_class(uint32_t lines) {
-    return lines <= 32 ? lines : 58 - (unsigned)__builtin_clzll(lines - 1);
+    return lines <= 32 ? lines : 91 - (unsigned)__builtin_clzll(lines - 1);
 }
 
 /* What a record of so many lines takes, so that others fit when it is used again. */

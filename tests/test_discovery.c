@@ -130,6 +130,7 @@ static pytheus_err member_discover(void *user, pytheus_discovery *out) {
         }
         desc.metric = series->metric;
         desc.help = series->help;
+        desc.unit = "";
         desc.labels = labels;
         desc.defaults = defaults;
         desc.bounds = series->bounds;

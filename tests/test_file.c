@@ -856,3 +856,33 @@ TEST_SERVICE(s, containers_that_are_all_process_1) {
 }
 
 #endif
+
+/* A record takes what it needs, however long its labels are: each size on the way to the most. */
+TEST(series_with_long_labels_do_not_overlap) {
+    enum { NUM = 60, STEP = 400 };
+    static char value[NUM * STEP + 1];
+    service s;
+    service_begin(&s);
+    pytheus_registry *a = service_join(&s), *b = service_join(&s);
+    pytheus_counter c = pytheus_counter_new(
+        &(pytheus_desc){.name = "long_total", .required_labels = {"l"}, .registry = a});
+    for (int i = 1; i <= NUM; i++) {
+        memset(value, 'a' + i % 26, (size_t)i * STEP);
+        value[i * STEP] = '\0';
+        pytheus_counter_add(pytheus_counter_labels(c, "l", value), i);
+    }
+    char *text = pytheus_generate(b, PYTHEUS_TEXT, NULL);
+    CHECK(text != NULL);
+    for (int i = 1; i <= NUM; i++) {
+        double found = 0;
+        memset(value, 'a' + i % 26, (size_t)i * STEP);
+        value[i * STEP] = '\0';
+        const char *pairs[] = {"l", value};
+        CHECK_ERR(pytheus_sample_value(b, "long_total", pairs, 2, &found), PYTHEUS_OK);
+        CHECK_DOUBLE(found, i);
+    }
+    pytheus_free(text);
+    pytheus_registry_free(b);
+    pytheus_registry_free(a);
+    service_end(&s);
+}
