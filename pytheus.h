@@ -12099,7 +12099,8 @@ static int pytheus__file_create(const char *name) {
 }
 
 static int pytheus__file_put(int file, const char *bytes, size_t size) {
-    return _write(file, bytes, size < PYTHEUS__CHUNK_SIZE ? (unsigned)size : PYTHEUS__CHUNK_SIZE);
+    const size_t most = PYTHEUS__CHUNK_SIZE;
+    return _write(file, bytes, (unsigned)(size < most ? size : most));
 }
 
 /* What somebody has open is not removed. */

@@ -1296,7 +1296,7 @@ static void emit_any_sample(pytheus_emitter *out) {
     const char *pairs[6];
     pytheus_sample sample = {.suffix = ANY(NULL, "", "_info", "_total", "_sum", "x"),
                              .pairs = pairs,
-                             .num_strings = check_random(&random_state) % 7,
+                             .num_strings = (size_t)(check_random(&random_state) % 7),
                              .value = any_value()};
     for (size_t i = 0; i + 1 < COUNT_OF(pairs); i += 2) {
         pairs[i] = ANY("a", "b", "le", "quantile", "__a", "1", "a:b", "", NULL, "x");
