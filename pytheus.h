@@ -1376,16 +1376,20 @@ inline pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sampl
     return pytheus_emit_sample(out, &sample);
 }
 
+/* The strings of a template's pack, if they can be labels, as an array. */
+#define PYTHEUS__CXX_PAIRS(pairs, strings)                                                         \
+    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&                         \
+                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,                                \
+                  "labels come in name, value pairs, 16 at most");                                 \
+    const char *const pairs[] = {&*strings...}
+
 #define PYTHEUS__CXX_METRIC(kind)                                                                  \
     inline pytheus_##kind pytheus_##kind##_new(const pytheus_desc &desc) {                         \
         return pytheus_##kind##_new(&desc);                                                        \
     }                                                                                              \
     template <class... Strings>                                                                    \
     inline pytheus_##kind pytheus_##kind##_labels(pytheus_##kind handle, Strings... strings) {     \
-        static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&                     \
-                          sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,                            \
-                      "labels come in name, value pairs, 16 at most");                             \
-        const char *const pairs[] = {&*strings...};                                                \
+        PYTHEUS__CXX_PAIRS(pairs, strings);                                                        \
         return pytheus_##kind##_view(handle, pairs, sizeof...(strings));                           \
     }
 PYTHEUS__CXX_METRIC(counter)
@@ -1400,19 +1404,13 @@ PYTHEUS__CXX_METRIC(unknown)
 template <class... Strings>
 inline pytheus_err pytheus_counter_add_exemplar(pytheus_counter counter, double v,
                                                 Strings... strings) {
-    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&
-                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,
-                  "labels come in name, value pairs, 16 at most");
-    const char *const pairs[] = {&*strings...};
+    PYTHEUS__CXX_PAIRS(pairs, strings);
     return pytheus_counter_add_with(counter, v, pairs, sizeof...(strings));
 }
 template <class... Strings>
 inline pytheus_err pytheus_histogram_observe_exemplar(pytheus_histogram histogram, double v,
                                                       Strings... strings) {
-    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&
-                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,
-                  "labels come in name, value pairs, 16 at most");
-    const char *const pairs[] = {&*strings...};
+    PYTHEUS__CXX_PAIRS(pairs, strings);
     return pytheus_histogram_observe_with(histogram, v, pairs, sizeof...(strings));
 }
 
@@ -1421,10 +1419,7 @@ namespace detail {
 
 template <class Handle, class... Strings>
 inline Handle at(pytheus__site *site, Handle handle, Strings... strings) {
-    static_assert(sizeof...(strings) > 0 && sizeof...(strings) % 2 == 0 &&
-                      sizeof...(strings) <= 2 * PYTHEUS_MAX_LABELS,
-                  "labels come in name, value pairs, 16 at most");
-    const char *const pairs[] = {&*strings...};
+    PYTHEUS__CXX_PAIRS(pairs, strings);
     handle.view = pytheus__at(site, handle.view, pairs, sizeof...(strings));
     return handle;
 }

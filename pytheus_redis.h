@@ -2289,6 +2289,22 @@ static bool pytheus_redis__must_refresh(const pytheus_redis *redis) {
                                             PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS * 1000;
 }
 
+/* The key of this process' hash and, behind it, the field of a series there, into scratch; false:
+   no memory, the transaction has failed. */
+static bool pytheus_redis__process_field(pytheus_redis *redis, const pytheus_redis__series *series,
+                                         size_t *key_size) {
+    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
+    *key_size = redis->scratch.used;
+    pytheus_redis__add_string(&redis->scratch, series->metric->name);
+    pytheus_redis__add(&redis->scratch, " ", 1);
+    pytheus_redis__add(&redis->scratch, series->field, series->field_size);
+    pytheus_redis__add(&redis->scratch, "", 1);
+    if (redis->scratch.failed) {
+        redis->transaction.text.failed = true;
+    }
+    return !redis->scratch.failed;
+}
+
 static void pytheus_redis__add_process_gauge(pytheus_redis *redis, pytheus_redis__series *series) {
     pytheus_redis__transaction *transaction = &redis->transaction;
     const char *words[4];
@@ -2313,14 +2329,7 @@ static void pytheus_redis__add_process_gauge(pytheus_redis *redis, pytheus_redis
     end = pytheus_redis__put_number(number, now.real);
     *end++ = ' ';
     *pytheus_redis__put_number(end, pytheus_redis__changed(series)) = '\0';
-    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
-    key_size = redis->scratch.used;
-    pytheus_redis__add_string(&redis->scratch, series->metric->name);
-    pytheus_redis__add(&redis->scratch, " ", 1);
-    pytheus_redis__add(&redis->scratch, series->field, series->field_size);
-    pytheus_redis__add(&redis->scratch, "", 1);
-    if (redis->scratch.failed) {
-        transaction->text.failed = true;
+    if (!pytheus_redis__process_field(redis, series, &key_size)) {
         return;
     }
     words[0] = "HSET";
@@ -2339,14 +2348,7 @@ static void pytheus_redis__remove_process_gauge(pytheus_redis *redis,
     if (!pytheus_redis__add_change(redis, series)) {
         return;
     }
-    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
-    key_size = redis->scratch.used;
-    pytheus_redis__add_string(&redis->scratch, series->metric->name);
-    pytheus_redis__add(&redis->scratch, " ", 1);
-    pytheus_redis__add(&redis->scratch, series->field, series->field_size);
-    pytheus_redis__add(&redis->scratch, "", 1);
-    if (redis->scratch.failed) {
-        transaction->text.failed = true;
+    if (!pytheus_redis__process_field(redis, series, &key_size)) {
         return;
     }
     pytheus_redis__command_3(&transaction->text, "HDEL", redis->scratch.at,

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "page.h"
 #include "backends.h"
+#include "crew.h"
 
 #include <pthread.h>
 #ifdef __linux__
@@ -13,7 +14,7 @@
 #include <ucontext.h>
 #endif
 
-enum { NUM_THREADS = 8 };
+enum { NUM_THREADS = MOST_THREADS };
 
 static bool is_long(void) {
     const char *value = getenv("LONG");
@@ -31,44 +32,6 @@ static int rounds(int n) {
 
 #define LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
-
-/* -- threads that start together -- */
-
-typedef struct crew {
-    void (*work)(void *shared, int thread);
-    void *shared;
-    pthread_barrier_t start;
-} crew;
-
-typedef struct member {
-    crew *of;
-    int number;
-    pthread_t thread;
-} member;
-
-static void *run_member(void *argument) {
-    member *m = argument;
-    pthread_barrier_wait(&m->of->start);
-    m->of->work(m->of->shared, m->number);
-    return NULL;
-}
-
-static void in_threads(int num, void (*work)(void *shared, int thread), void *shared) {
-    crew c;
-    c.work = work;
-    c.shared = shared;
-    member members[NUM_THREADS];
-    pthread_barrier_init(&c.start, NULL, (unsigned)num);
-    for (int i = 0; i < num; i++) {
-        members[i].of = &c;
-        members[i].number = i;
-        if (pthread_create(&members[i].thread, NULL, run_member, &members[i]))
-            abort();
-    }
-    for (int i = 0; i < num; i++)
-        pthread_join(members[i].thread, NULL);
-    pthread_barrier_destroy(&c.start);
-}
 
 /* Where threads of a crew meet again and again. */
 typedef struct meeting {
