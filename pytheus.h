@@ -2117,10 +2117,11 @@ typedef struct pytheus__name_entry {
     struct pytheus__family *value;
 } pytheus__name_entry;
 
-typedef struct pytheus__hash_entry {
-    uint64_t key;
-    char value;
-} pytheus__hash_entry;
+/* A set: an open table, at most half of which is taken. */
+typedef struct pytheus__hashes {
+    uint64_t *table; /* 0: empty */
+    size_t room, used;
+} pytheus__hashes;
 
 /* What is on a registry's page: a metric, or a collector. */
 typedef struct pytheus__entry {
@@ -2158,7 +2159,7 @@ struct pytheus_registry {
     pytheus__store **stores;           /* stb_ds array */
     pytheus__store *store;      /* that new metrics get; NULL: their values are in the nodes */
     pytheus__name_entry *names; /* stb_ds map: every sample name, hashed */
-    pytheus__hash_entry *told;  /* stb_ds map: refused definitions that were logged */
+    pytheus__hashes told;       /* refused definitions that were logged */
     pytheus__chunk *chunks;     /* stb_ds array */
     size_t chunk_bytes;
     char *arena, *arena_end; /* what is left of the newest chunk */
@@ -2553,6 +2554,24 @@ static pytheus__piece pytheus__next_mended(const char **string) {
     return character;
 }
 
+/* What comes next in a string up to its end or to what is not UTF-8, or U+FFFD for that; moves on
+   to what follows. */
+static pytheus__piece pytheus__next_run(const char **string) {
+    const char *end = *string;
+    pytheus__piece run;
+    int step;
+    while (*end && (step = pytheus__utf8_step((const unsigned char *)end)) > 0) {
+        end += step;
+    }
+    if (end == *string) {
+        return pytheus__next_mended(string);
+    }
+    run.text = *string;
+    run.size = (size_t)(end - *string);
+    *string = end;
+    return run;
+}
+
 /* Whether both strings are the same once they are mended. */
 static bool pytheus__mend_alike(const char *a, const char *b) {
     while (*a && *b) {
@@ -2567,8 +2586,8 @@ static bool pytheus__mend_alike(const char *a, const char *b) {
 /* Adds the string with what is not UTF-8 replaced. */
 static void pytheus__add_mended(pytheus__text *out, const char *string) {
     while (*string) {
-        pytheus__piece character = pytheus__next_mended(&string);
-        pytheus__add(out, character.text, character.size);
+        pytheus__piece run = pytheus__next_run(&string);
+        pytheus__add(out, run.text, run.size);
     }
 }
 
@@ -2686,6 +2705,12 @@ static uint64_t pytheus__fold(uint64_t a, uint64_t b) {
     return product.high ^ product.low;
 }
 
+/* One multiplication spreads short values badly over some seeds. */
+PYTHEUS__HOT uint64_t pytheus__finish_hash(uint64_t hash) {
+    hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 29;
+}
+
 /* Two words at a time. What they are mixed with is secret, so that values which collide can't be
    chosen. */
 PYTHEUS__HOT uint64_t pytheus__hash_words(const uint64_t seed[2], const pytheus__word *words,
@@ -2698,9 +2723,71 @@ PYTHEUS__HOT uint64_t pytheus__hash_words(const uint64_t seed[2], const pytheus_
     if (i < n) {
         hash = pytheus__fold(words[i] ^ hash, seed[1]);
     }
-    /* One multiplication spreads short values badly over some seeds. */
-    hash = (hash ^ hash >> 32) * 0x9e3779b97f4a7c15u;
-    return hash ^ hash >> 29;
+    return pytheus__finish_hash(hash);
+}
+
+static uint64_t pytheus__hash_bytes(const uint64_t seed[2], const char *bytes, size_t size) {
+    uint64_t hash = seed[0] ^ size, pair[2] = {0, 0};
+    for (; size > sizeof pair; bytes += sizeof pair, size -= sizeof pair) {
+        memcpy(pair, bytes, sizeof pair);
+        hash = pytheus__fold(pair[0] ^ hash, pair[1] ^ seed[1]);
+    }
+    pair[0] = pair[1] = 0;
+    memcpy(pair, bytes, size);
+    return pytheus__finish_hash(pytheus__fold(pair[0] ^ hash, pair[1] ^ seed[1]));
+}
+
+/* -- sets of hashes -- */
+
+/* Where the hash is in the table, or has its place. */
+static uint64_t *pytheus__hash_place(const pytheus__hashes *set, uint64_t hash) {
+    size_t i = (size_t)hash & (set->room - 1);
+    while (set->table[i] && set->table[i] != hash) {
+        i = (i + 1) & (set->room - 1);
+    }
+    return &set->table[i];
+}
+
+static void pytheus__hashes_free(const pytheus_allocator *allocator, pytheus__hashes *set) {
+    pytheus__release_memory(allocator, set->table, set->room * sizeof *set->table);
+    memset((void *)set, 0, sizeof *set);
+}
+
+static bool pytheus__hashes_grow(const pytheus_allocator *allocator, pytheus__hashes *set) {
+    pytheus__hashes grown;
+    size_t i;
+    grown.room = set->room ? 2 * set->room : 64;
+    grown.used = set->used;
+    grown.table = (uint64_t *)pytheus__resize(allocator, NULL, 0, grown.room * sizeof *grown.table);
+    if (!grown.table) {
+        return false;
+    }
+    memset(grown.table, 0, grown.room * sizeof *grown.table);
+    for (i = 0; i < set->room; i++) {
+        if (set->table[i]) {
+            *pytheus__hash_place(&grown, set->table[i]) = set->table[i];
+        }
+    }
+    pytheus__hashes_free(allocator, set);
+    *set = grown;
+    return true;
+}
+
+static bool pytheus__has_hash(const pytheus__hashes *set, uint64_t hash) {
+    return set->room && *pytheus__hash_place(set, hash ? hash : 1);
+}
+
+/* False: there is no memory for it. */
+static bool pytheus__add_hash(const pytheus_allocator *allocator, pytheus__hashes *set,
+                              uint64_t hash) {
+    uint64_t *place;
+    if (2 * set->used >= set->room && !pytheus__hashes_grow(allocator, set)) {
+        return false;
+    }
+    place = pytheus__hash_place(set, hash ? hash : 1);
+    set->used += !*place;
+    *place = hash ? hash : 1;
+    return true;
 }
 
 /* Byte by byte, so that the hash of a name can be continued with a suffix. */
@@ -6206,8 +6293,8 @@ static bool pytheus__list(pytheus__listing *listing) {
 /* Adds the text, mended and escaped. */
 static void pytheus__add_readable(pytheus__text *out, const char *text, bool escape_quotes) {
     while (*text) {
-        pytheus__piece character = pytheus__next_mended(&text);
-        pytheus__add_escaped(out, character.text, character.size, escape_quotes);
+        pytheus__piece run = pytheus__next_run(&text);
+        pytheus__add_escaped(out, run.text, run.size, escape_quotes);
     }
 }
 
@@ -6810,37 +6897,20 @@ PYTHEUS_API void pytheus_show_created(pytheus_registry *registry, bool shown) {
 
 enum { PYTHEUS__MOST_TOLD = 1000 };
 
-typedef struct pytheus__told {
-    pytheus_registry *registry;
-    uint64_t key;
-    bool again;
-} pytheus__told;
-
-static void pytheus__remember_told(void *argument) {
-    pytheus__told *told = (pytheus__told *)argument;
-    pytheus_registry *registry = told->registry;
-    if (!registry->told) {
-        stbds_hmdefault(registry->told, 0);
-    }
-    told->again = stbds_hmgeti(registry->told, told->key) >= 0 ||
-                  stbds_hmlenu(registry->told) >= PYTHEUS__MOST_TOLD;
-    if (!told->again) {
-        stbds_hmput(registry->told, told->key, 1);
-    }
-}
-
 /* Gives the logger the thread's sentence, the first time for this name and error. */
 static void pytheus__tell_registry(pytheus_registry *registry, pytheus_err err, const char *name) {
-    pytheus__told told;
     char printable[PYTHEUS__SENTENCE_SIZE];
-    told.registry = registry;
-    told.key = pytheus__fold(registry->seed[0] ^ (uint64_t)-err, registry->seed[1]);
-    told.key = pytheus__hash_more(registry->seed, told.key, name, strlen(name));
-    told.again = false;
+    uint64_t hash = pytheus__fold(registry->seed[0] ^ (uint64_t)-err, registry->seed[1]);
+    bool was_told;
+    hash = pytheus__hash_more(registry->seed, hash, name, strlen(name));
     pytheus__acquire(&registry->lock);
-    (void)pytheus__try(registry, pytheus__remember_told, &told);
+    was_told =
+        pytheus__has_hash(&registry->told, hash) || registry->told.used >= PYTHEUS__MOST_TOLD;
+    if (!was_told) {
+        (void)pytheus__add_hash(&registry->allocator, &registry->told, hash);
+    }
     pytheus__release(&registry->lock);
-    if (!told.again) {
+    if (!was_told) {
         (void)snprintf(printable, sizeof printable, "%s", name);
         pytheus__make_printable(printable);
         pytheus__log(&registry->logger, err, printable);
@@ -7101,7 +7171,7 @@ static void pytheus__free_containers(void *argument) {
     stbds_arrfree(registry->entries);
     stbds_arrfree(registry->stores);
     stbds_hmfree(registry->names);
-    stbds_hmfree(registry->told);
+    pytheus__hashes_free(&registry->allocator, &registry->told);
     for (i = 0; i < stbds_arrlenu(registry->chunks); i++) {
         pytheus__release_memory(&registry->allocator, registry->chunks[i].memory,
                                 registry->chunks[i].size);
@@ -9690,8 +9760,8 @@ typedef struct pytheus__writer {
     pytheus__generated **last_generated;
     pytheus__generated_entry *by_family; /* stb_ds map: those of metrics */
     bool has_collectors;
-    bool saw_removed;             /* a series whose words somebody else has removed */
-    pytheus__hash_entry *emitted; /* stb_ds map: names on the page, if there are collectors */
+    bool saw_removed;        /* a series whose words somebody else has removed */
+    pytheus__hashes emitted; /* names on the page, if there are collectors */
 } pytheus__writer;
 
 /* Where in a family's list of nodes the page has got to. */
@@ -10581,7 +10651,7 @@ typedef struct pytheus__waiting {
 /* OpenMetrics has the sum and the count of a histogram both or not at all, neither where a bound or
    the sum is below 0, and when it began after them: they wait until the series is complete. */
 typedef struct pytheus__held {
-    uint64_t series; /* hash of its labels */
+    uint64_t series; /* the hash of its line's */
     pytheus__waiting totals, created;
     bool has_sum, has_count, is_refused;
 } pytheus__held;
@@ -10594,37 +10664,12 @@ struct pytheus_emitter {
     bool in_family;
     bool leaves_out;
     pytheus_type type;
-    pytheus__generated *into;     /* NULL: the page */
-    pytheus__hash_entry *samples; /* stb_ds map: those of the family */
+    pytheus__generated *into; /* NULL: the page */
+    pytheus__hashes samples;  /* those of the family */
+    char *line;               /* that is being put together */
+    size_t line_size;
     pytheus__held held;
 };
-
-typedef struct pytheus__seeing {
-    pytheus__hash_entry **seen;
-    uint64_t key;
-    bool only_look;
-    bool again;
-} pytheus__seeing;
-
-static void pytheus__see(void *argument) {
-    pytheus__seeing *seeing = (pytheus__seeing *)argument;
-    pytheus__hash_entry *seen = *seeing->seen;
-    if (!seen) {
-        stbds_hmdefault(seen, 0);
-        *seeing->seen = seen;
-    }
-    seeing->again = stbds_hmgeti(seen, seeing->key) >= 0;
-    *seeing->seen = seen;
-    if (!seeing->again && !seeing->only_look) {
-        stbds_hmput(seen, seeing->key, 1);
-        *seeing->seen = seen;
-    }
-}
-
-static void pytheus__forget_seen(void *argument) {
-    pytheus__hash_entry **seen = (pytheus__hash_entry **)argument;
-    stbds_hmfree(*seen);
-}
 
 /* Ends everything that is being written. */
 static pytheus_err pytheus__page_failed(pytheus__writer *writer, pytheus_err err) {
@@ -10633,17 +10678,13 @@ static pytheus_err pytheus__page_failed(pytheus__writer *writer, pytheus_err err
 }
 
 /* Whether the hash is in the set, where it is put unless this is only a look. */
-static bool pytheus__was_seen(pytheus__writer *writer, pytheus__hash_entry **seen, uint64_t hash,
+static bool pytheus__was_seen(pytheus__writer *writer, pytheus__hashes *seen, uint64_t hash,
                               bool only_look) {
-    pytheus__seeing seeing;
-    seeing.seen = seen;
-    seeing.key = hash;
-    seeing.only_look = only_look;
-    seeing.again = false;
-    if (!pytheus__try(writer->registry, pytheus__see, &seeing)) {
+    bool again = pytheus__has_hash(seen, hash);
+    if (!again && !only_look && !pytheus__add_hash(&writer->registry->allocator, seen, hash)) {
         (void)pytheus__page_failed(writer, pytheus__out_of_memory("page"));
     }
-    return seeing.again;
+    return again;
 }
 
 /* Remembers the names of a metric that was written: it may leave the registry before a collector
@@ -10710,17 +10751,17 @@ static void pytheus__end_held(pytheus_emitter *out) {
 
 static void pytheus__end_family(pytheus_emitter *out) {
     pytheus__end_held(out);
-    (void)pytheus__try(out->writer->registry, pytheus__forget_seen, &out->samples);
+    pytheus__hashes_free(&out->writer->registry->allocator, &out->samples);
     out->in_family = out->leaves_out = false;
     out->into = NULL;
 }
 
 static void pytheus__emitter_free(pytheus_emitter *out) {
+    const pytheus_allocator *allocator = &out->writer->registry->allocator;
     pytheus__end_family(out);
-    pytheus__release_memory(&out->writer->registry->allocator, out->held.totals.text,
-                            out->held.totals.capacity);
-    pytheus__release_memory(&out->writer->registry->allocator, out->held.created.text,
-                            out->held.created.capacity);
+    pytheus__release_memory(allocator, out->line, out->line_size);
+    pytheus__release_memory(allocator, out->held.totals.text, out->held.totals.capacity);
+    pytheus__release_memory(allocator, out->held.created.text, out->held.created.capacity);
 }
 
 static void pytheus__emitter_init(pytheus_emitter *out, pytheus__writer *writer,
@@ -11055,72 +11096,80 @@ static pytheus_err pytheus__check_sample(const pytheus_emitter *out, const pythe
     return err;
 }
 
-static uint64_t pytheus__hash_mended(const uint64_t seed[2], uint64_t hash, const char *string) {
-    while (*string) {
-        pytheus__piece character = pytheus__next_mended(&string);
-        hash = pytheus__hash_more(seed, hash, character.text, character.size);
-    }
-    return hash;
-}
+/* A sample as it is written, and what tells it from others: hashes of labels, in any order, as they
+   are written. */
+typedef struct pytheus__line {
+    pytheus__text text;
+    uint64_t series;
+    uint64_t bound; /* the label whose values are numbers */
+    bool has_bound_below_zero;
+} pytheus__line;
 
-/* The same for labels in any order; one of them may be left out. */
-static uint64_t pytheus__hash_sample(const pytheus_emitter *out, const char *suffix,
-                                     const pytheus_sample *sample, const char *but) {
-    const uint64_t *seed = out->writer->registry->seed;
-    const char *number_label = pytheus__number_label(out->type);
-    uint64_t hash = pytheus__hash_more(seed, seed[0], suffix, strlen(suffix));
+/* The most that its line may take: three bytes for one that is not UTF-8, two for one that is
+   escaped, or a number as the format has it. */
+static size_t pytheus__most_of_line(const pytheus_emitter *out, const pytheus_sample *sample,
+                                    const char *suffix) {
+    size_t size = out->writer->name.size + strlen(suffix) + 3 * PYTHEUS__NUMBER_SIZE;
     size_t i;
     for (i = 0; i < sample->num_strings; i += 2) {
-        const char *name = sample->pairs[i], *value = sample->pairs[i + 1];
-        uint64_t pair = pytheus__hash_more(seed, seed[0], name, strlen(name) + 1);
-        bool counts = *value && strcmp(name, but) != 0; /* "" is as if it were not there */
-        double number;
-        if (counts && number_label && strcmp(name, number_label) == 0 &&
-            pytheus__read_bound(value, &number)) { /* it is written as the format has it */
-            uint64_t bits = pytheus__as_bits(number + 0.0);
-            hash += pytheus__hash_more(seed, pair, (const char *)&bits, sizeof bits);
-        } else {
-            hash += counts ? pytheus__hash_mended(seed, pair, value) : 0;
-        }
+        size += out->writer->registry->prefix.size + strlen(sample->pairs[i]) +
+                3 * strlen(sample->pairs[i + 1]) + PYTHEUS__NUMBER_SIZE;
     }
-    return hash;
+    return size;
 }
 
 /* A label's value as it is written; numbers as the format has them, or the same one would be two
    series. */
-static void pytheus__add_value(pytheus__text *line, const pytheus_emitter *out, const char *name,
+static void pytheus__add_value(pytheus__line *line, const pytheus_emitter *out, bool is_bound,
                                const char *value) {
-    const char *number_label = pytheus__number_label(out->type);
     double number;
-    if (number_label && strcmp(name, number_label) == 0 && pytheus__read_bound(value, &number)) {
-        pytheus__add_bound(line, number, out->writer->format);
+    if (is_bound && pytheus__read_bound(value, &number)) {
+        pytheus__add_bound(&line->text, number, out->writer->format);
+        line->has_bound_below_zero = number < 0;
     } else {
-        pytheus__add_readable(line, value, true);
+        pytheus__add_readable(&line->text, value, true);
     }
 }
 
-/* What does not change between the two passes is put together before. */
-static void pytheus__add_sample(pytheus__text *line, const pytheus_emitter *out, const char *suffix,
-                                const pytheus_sample *sample, const char *end) {
+static void pytheus__add_pair(pytheus__line *line, const pytheus_emitter *out, const char *name,
+                              const char *value) {
+    const char *number_label = pytheus__number_label(out->type);
+    bool is_bound = number_label && strcmp(name, number_label) == 0;
+    size_t start = line->text.size;
+    uint64_t hash;
+    if (out->type == PYTHEUS_STATESET && strcmp(name, pytheus__state_label(out)) == 0) {
+        pytheus__add(&line->text, out->writer->name.text, out->writer->name.size);
+    } else {
+        pytheus__add_string(&line->text, name);
+    }
+    pytheus__add(&line->text, "=\"", 2);
+    pytheus__add_value(line, out, is_bound, value);
+    hash = pytheus__hash_bytes(out->writer->registry->seed, line->text.at + start,
+                               line->text.size - start);
+    if (!*value) {
+        return; /* as if it were not there */
+    }
+    if (is_bound) {
+        line->bound = hash;
+    } else {
+        line->series += hash;
+    }
+}
+
+/* The line up to its number. */
+static void pytheus__begin_sample(pytheus__line *line, const pytheus_emitter *out,
+                                  const pytheus_sample *sample, const char *suffix) {
     const pytheus__writer *writer = out->writer;
     bool has_own_suffix = strcmp(suffix, "_created") == 0;
     pytheus__piece name = has_own_suffix ? writer->family_name : writer->name;
     size_t i;
-    pytheus__add(line, name.text, name.size);
-    pytheus__add_string(line, out->type == PYTHEUS_INFO ? "" : suffix);
+    pytheus__add(&line->text, name.text, name.size);
+    pytheus__add_string(&line->text, suffix);
     for (i = 0; i < sample->num_strings; i += 2) {
-        pytheus__add_string(line, i ? "\"," : "{");
-        if (out->type == PYTHEUS_STATESET &&
-            strcmp(sample->pairs[i], pytheus__state_label(out)) == 0) {
-            pytheus__add(line, name.text, name.size);
-        } else {
-            pytheus__add_string(line, sample->pairs[i]);
-        }
-        pytheus__add_string(line, "=\"");
-        pytheus__add_value(line, out, sample->pairs[i], sample->pairs[i + 1]);
+        pytheus__add_string(&line->text, i ? "\"," : "{");
+        pytheus__add_pair(line, out, sample->pairs[i], sample->pairs[i + 1]);
     }
-    pytheus__add_string(line, sample->num_strings ? "\"}" : "");
-    pytheus__add_string(line, end);
+    pytheus__add_string(&line->text, sample->num_strings ? "\"} " : " ");
 }
 
 /* Milliseconds since 1970; in OpenMetrics seconds. */
@@ -11132,17 +11181,18 @@ static char *pytheus__append_timestamp(char *out, pytheus_format format, int64_t
                                   : pytheus__append_milliseconds(out, size);
 }
 
-/* " 5 1700000000000\n" */
-static void pytheus__end_line(const pytheus_emitter *out, const pytheus_sample *sample,
-                              bool is_time, char *end) {
-    *end++ = ' ';
-    end = is_time ? pytheus__append_time(end, sample->value)
-                  : pytheus__put_double(end, sample->value);
+/* "5 1700000000000\n" */
+static void pytheus__end_sample(pytheus__line *line, const pytheus_emitter *out,
+                                const pytheus_sample *sample, const char *suffix) {
+    char *end = line->text.at + line->text.size;
+    end = strcmp(suffix, "_created") == 0 ? pytheus__append_time(end, sample->value)
+                                          : pytheus__put_double(end, sample->value);
     if (sample->has_timestamp) {
         *end++ = ' ';
         end = pytheus__append_timestamp(end, out->writer->format, sample->timestamp_ms);
     }
-    memcpy(end, "\n", 2);
+    *end++ = '\n';
+    line->text.size = (size_t)(end - line->text.at);
 }
 
 /* Whether the format can say it. */
@@ -11156,64 +11206,69 @@ static bool pytheus__is_sayable(const pytheus_emitter *out, const pytheus_sample
 }
 
 /* Notes what the sample says of its series. Where it has to wait; NULL: nowhere. */
-static pytheus__waiting *pytheus__hold(pytheus_emitter *out, const pytheus_sample *sample,
-                                       const char *suffix) {
+static pytheus__waiting *pytheus__hold(pytheus_emitter *out, const pytheus__line *line,
+                                       const pytheus_sample *sample, const char *suffix) {
     pytheus__held *held = &out->held;
-    const char *number_label = pytheus__number_label(out->type);
     bool is_sum = strcmp(suffix, "_sum") == 0, is_count = strcmp(suffix, "_count") == 0;
-    uint64_t series;
-    size_t i;
     if (out->writer->format == PYTHEUS_TEXT || pytheus__is_real(out->type)) {
         return NULL;
     }
-    series = pytheus__hash_sample(out, "", sample, number_label ? number_label : "");
-    if (series != held->series) {
+    if (line->series != held->series) {
         pytheus__end_held(out);
-        held->series = series;
+        held->series = line->series;
     }
     if (strcmp(suffix, "_created") == 0) {
         return &held->created;
     }
-    for (i = 0; i < sample->num_strings; i += 2) {
-        double bound;
-        held->is_refused |= strcmp(sample->pairs[i], "le") == 0 &&
-                            pytheus__read_bound(sample->pairs[i + 1], &bound) && bound < 0;
-    }
-    held->is_refused |= is_sum && !(sample->value >= 0);
+    held->is_refused |= line->has_bound_below_zero || (is_sum && !(sample->value >= 0));
     held->has_sum |= is_sum;
     held->has_count |= is_count;
     return out->type == PYTHEUS_HISTOGRAM && (is_sum || is_count) ? &held->totals : NULL;
 }
 
-/* Where the line of a sample goes; NULL: no memory. */
-static char *pytheus__sample_room(pytheus_emitter *out, pytheus__waiting *waiting, size_t size) {
+static pytheus_err pytheus__put_line(pytheus_emitter *out, pytheus__waiting *waiting,
+                                     pytheus__text line) {
+    char *room;
     if (!waiting) {
-        return pytheus__emit_room(out, size);
+        room = pytheus__emit_room(out, line.size);
+        if (!room) {
+            return out->writer->err;
+        }
+        memcpy(room, line.at, line.size);
+        return pytheus__emitted(out, room, line.size);
     }
-    return pytheus__reserve_text(out->writer, &waiting->text, &waiting->capacity,
-                                 waiting->used + size)
-               ? waiting->text + waiting->used
-               : NULL;
+    if (pytheus__reserve_text(out->writer, &waiting->text, &waiting->capacity,
+                              waiting->used + line.size)) {
+        memcpy(waiting->text + waiting->used, line.at, line.size);
+        waiting->used += line.size;
+    }
+    return out->writer->err;
 }
 
 static pytheus_err pytheus__write_sample(pytheus_emitter *out, const pytheus_sample *sample,
                                          const char *suffix) {
-    char end[3 * PYTHEUS__NUMBER_SIZE];
-    pytheus__text line = {NULL, 0};
-    pytheus__waiting *waiting = pytheus__hold(out, sample, suffix);
-    pytheus__end_line(out, sample, strcmp(suffix, "_created") == 0, end);
-    pytheus__add_sample(&line, out, suffix, sample, end);
-    line.at = pytheus__sample_room(out, waiting, line.size);
-    if (!line.at) {
-        return out->writer->err;
+    pytheus__writer *writer = out->writer;
+    pytheus__line line;
+    uint64_t hash;
+    if (!pytheus__reserve_text(writer, &out->line, &out->line_size,
+                               pytheus__most_of_line(out, sample, suffix))) {
+        return writer->err;
     }
-    line.size = 0;
-    pytheus__add_sample(&line, out, suffix, sample, end);
-    if (waiting) {
-        waiting->used += line.size;
-        return out->writer->err;
+    memset((void *)&line, 0, sizeof line);
+    line.text.at = out->line;
+    pytheus__begin_sample(&line, out, sample, suffix);
+    hash = pytheus__hash_more(writer->registry->seed, line.series + line.bound, suffix,
+                              strlen(suffix));
+    if (pytheus__was_seen(writer, &out->samples, hash, false)) {
+        return pytheus__emit_refused(
+            out, pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s: twice the same labels",
+                              pytheus__emitter_name(out), writer->name.text));
     }
-    return pytheus__emitted(out, line.at, line.size);
+    if (writer->err || out->names_only || !pytheus__is_sayable(out, sample, suffix)) {
+        return writer->err;
+    }
+    pytheus__end_sample(&line, out, sample, suffix);
+    return pytheus__put_line(out, pytheus__hold(out, &line, sample, suffix), line.text);
 }
 
 PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_sample *sample) {
@@ -11228,19 +11283,9 @@ PYTHEUS_API pytheus_err pytheus_emit_sample(pytheus_emitter *out, const pytheus_
                               sample ? "a sample without a family" : "no sample"));
     }
     err = pytheus__check_sample(out, sample, suffix);
-    suffix = out->type == PYTHEUS_INFO ? "" : suffix; /* it is in the name */
-    if (!err && pytheus__was_seen(out->writer, &out->samples,
-                                  pytheus__hash_sample(out, suffix, sample, ""), false)) {
-        err = pytheus_fail(PYTHEUS_ERR_DUPLICATE, "%.100s: %.100s: twice the same labels",
-                           pytheus__emitter_name(out), out->writer->name.text);
-    }
-    if (err) {
-        return pytheus__emit_refused(out, err);
-    }
-    if (out->writer->err || out->names_only || !pytheus__is_sayable(out, sample, suffix)) {
-        return out->writer->err;
-    }
-    return pytheus__write_sample(out, sample, suffix);
+    return err ? pytheus__emit_refused(out, err)
+               : pytheus__write_sample(out, sample,
+                                       out->type == PYTHEUS_INFO ? "" : suffix); /* in its name */
 }
 
 /* Room for the values of one series of a metric. */
@@ -11560,7 +11605,7 @@ static void pytheus__end_page(pytheus__writer *writer) {
         pytheus__release_memory(allocator, generated, sizeof *generated);
     }
     (void)pytheus__try(writer->registry, pytheus__forget_generated, writer);
-    (void)pytheus__try(writer->registry, pytheus__forget_seen, &writer->emitted);
+    pytheus__hashes_free(allocator, &writer->emitted);
     pytheus__release_memory(allocator, writer->buffer, PYTHEUS__CHUNK_SIZE);
     pytheus__release_memory(allocator, writer->values, writer->num_values * sizeof *writer->values);
     pytheus__release_memory(allocator, writer->long_text, writer->long_text_size);
@@ -11721,7 +11766,7 @@ static pytheus_err pytheus__try_collector(pytheus_registry *registry,
     memset((void *)&writer, 0, sizeof writer);
     writer.registry = registry;
     pytheus__collect(&writer, collecting, true);
-    (void)pytheus__try(registry, pytheus__forget_seen, &writer.emitted);
+    pytheus__hashes_free(&registry->allocator, &writer.emitted);
     pytheus__release_memory(&registry->allocator, writer.name_text, writer.name_text_size);
     return writer.err;
 }
