@@ -773,26 +773,28 @@ typedef struct pytheus_redis__value {
     double real;
 } pytheus_redis__value;
 
-/* The values of one series on a page that is being read. */
+/* The values of one series on a page that is being read: small, because a page goes over all. */
 typedef struct pytheus_redis__row {
     uint64_t seen;    /* number of the page that has last read something of it, */
     size_t num_seen;  /* how many values, */
     double changed;   /* and when the most recent of them came to be */
     size_t num_local; /* series of this process: these are on the page, whatever Redis has */
-    char index[24];   /* of the process, where each has its own */
-    const char *pairs[2 * PYTHEUS_MAX_LABELS + 4];
-    size_t num_strings;
-    double values[1]; /* num_values of the metric; behind them the decoded labels */
+    double values[1]; /* num_values of the metric; behind them the texts of its labels */
 } pytheus_redis__row;
 
-/* A spelling of a row's labels that was met in Redis. */
+/* What a field of a metric's hashes stands for. */
 typedef struct pytheus_redis__spelling {
-    uint64_t hash;
-    char *text; /* NULL: a free place */
-    size_t size;
     pytheus_redis__row *row; /* NULL: no series of this metric */
     uint64_t seen;
+    size_t place; /* among the metric's */
+    size_t size;
+    char text[1];
 } pytheus_redis__spelling;
+
+typedef struct pytheus_redis__entry {
+    uint64_t hash;
+    pytheus_redis__spelling *spelling; /* NULL: free */
+} pytheus_redis__entry;
 
 typedef struct pytheus_redis__metric {
     struct pytheus_redis__metric *next;
@@ -815,9 +817,12 @@ typedef struct pytheus_redis__metric {
     /* what follows belongs to who has the line */
     pytheus_redis__row **rows;
     size_t num_rows, rows_room;
-    pytheus_redis__spelling *spellings;
+    pytheus_redis__spelling **spellings; /* in the order in which they came last */
     size_t num_spellings, spellings_room;
-    bool is_told; /* that some of its fields are no series */
+    pytheus_redis__entry *entries; /* a hash table of them */
+    size_t num_entries;
+    size_t next_spelling; /* the one that is expected */
+    bool is_told;         /* that some of its fields are no series */
 } pytheus_redis__metric;
 
 /* The words of a series, which the library adds to. Used again for another one under another mask,
@@ -1038,13 +1043,14 @@ static void pytheus_redis__metric_free(pytheus_redis__metric *metric) {
     for (i = 0; metric->keys && i < 4 * metric->num_values; i++) {
         pytheus_redis__bytes_free(&metric->keys[i]);
     }
-    for (i = 0; i < metric->spellings_room; i++) {
-        PYTHEUS_REDIS_FREE(metric->spellings[i].text);
+    for (i = 0; i < metric->num_spellings; i++) {
+        PYTHEUS_REDIS_FREE(metric->spellings[i]);
     }
     for (i = 0; i < metric->num_rows; i++) {
         PYTHEUS_REDIS_FREE(metric->rows[i]);
     }
     pytheus_redis__bytes_free(&metric->read_expiring);
+    PYTHEUS_REDIS_FREE(metric->entries);
     PYTHEUS_REDIS_FREE(metric->spellings);
     PYTHEUS_REDIS_FREE(metric->rows);
     PYTHEUS_REDIS_FREE(metric->touched);
@@ -2879,7 +2885,9 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
     for (metric = redis->metrics; metric; metric = metric->next) {
         metric->rows = NULL;
         metric->spellings = NULL;
+        metric->entries = NULL;
         metric->num_rows = metric->rows_room = metric->num_spellings = metric->spellings_room = 0;
+        metric->num_entries = 0;
     }
     for (i = 0; i < redis->num_series; i++) {
         redis->series[i]->row = NULL;
@@ -2931,62 +2939,49 @@ static uint64_t pytheus_redis__hash(const char *text, size_t size) {
     return pytheus_redis__spread(hash ^ word);
 }
 
-/* The place of a spelling, or a free one. There always is one. */
-static pytheus_redis__spelling *pytheus_redis__place_of(pytheus_redis__metric *metric,
-                                                        uint64_t hash, const char *text,
-                                                        size_t size) {
-    size_t mask = metric->spellings_room - 1, i = (size_t)hash & mask;
-    pytheus_redis__spelling *place = &metric->spellings[i];
-    while (place->text &&
-           (place->hash != hash || place->size != size || memcmp(place->text, text, size) != 0)) {
+static bool pytheus_redis__is_spelling(const pytheus_redis__spelling *spelling, const char *text,
+                                       size_t size) {
+    return spelling->size == size && memcmp(spelling->text, text, size) == 0;
+}
+
+/* The entry of a spelling, or a free one. There always is one. */
+static pytheus_redis__entry *pytheus_redis__entry_of(const pytheus_redis__metric *metric,
+                                                     uint64_t hash, const char *text, size_t size) {
+    size_t mask = metric->num_entries - 1, i = (size_t)hash & mask;
+    pytheus_redis__entry *entry = &metric->entries[i];
+    while (entry->spelling &&
+           (entry->hash != hash || !pytheus_redis__is_spelling(entry->spelling, text, size))) {
         i = (i + 1) & mask;
-        place = &metric->spellings[i];
+        entry = &metric->entries[i];
     }
-    return place;
+    return entry;
 }
 
-static bool pytheus_redis__is_gone(const pytheus_redis *redis,
-                                   const pytheus_redis__spelling *spelling) {
-    const pytheus_redis__row *row = spelling->row;
-    return row ? !row->num_local && row->seen != redis->page : spelling->seen != redis->page;
+static void pytheus_redis__fill_entries(pytheus_redis__metric *metric) {
+    size_t i;
+    memset((void *)metric->entries, 0, metric->num_entries * sizeof *metric->entries);
+    for (i = 0; i < metric->num_spellings; i++) {
+        pytheus_redis__spelling *spelling = metric->spellings[i];
+        uint64_t hash = pytheus_redis__hash(spelling->text, spelling->size);
+        pytheus_redis__entry *entry =
+            pytheus_redis__entry_of(metric, hash, spelling->text, spelling->size);
+        entry->hash = hash;
+        entry->spelling = spelling;
+    }
 }
 
-/* A table of another size, without what was not met on this page. false: no memory. */
-static bool pytheus_redis__rehash(pytheus_redis *redis, pytheus_redis__metric *metric, size_t room,
-                                  bool forgets) {
-    size_t i, old_room = metric->spellings_room;
-    pytheus_redis__spelling *old = metric->spellings;
-    pytheus_redis__spelling *fresh =
-        (pytheus_redis__spelling *)PYTHEUS_REDIS_REALLOC(NULL, room * sizeof *fresh);
+/* A table of this size. false: no memory. */
+static bool pytheus_redis__rehash(pytheus_redis__metric *metric, size_t num_entries) {
+    pytheus_redis__entry *fresh =
+        (pytheus_redis__entry *)PYTHEUS_REDIS_REALLOC(NULL, num_entries * sizeof *fresh);
     if (!fresh) {
         return false;
     }
-    memset((void *)fresh, 0, room * sizeof *fresh);
-    metric->spellings = fresh;
-    metric->spellings_room = room;
-    metric->num_spellings = 0;
-    for (i = 0; i < old_room; i++) {
-        if (old[i].text && forgets && pytheus_redis__is_gone(redis, &old[i])) {
-            PYTHEUS_REDIS_FREE(old[i].text);
-        } else if (old[i].text) {
-            *pytheus_redis__place_of(metric, old[i].hash, old[i].text, old[i].size) = old[i];
-            metric->num_spellings++;
-        }
-    }
-    PYTHEUS_REDIS_FREE(old);
+    PYTHEUS_REDIS_FREE(metric->entries);
+    metric->entries = fresh;
+    metric->num_entries = num_entries;
+    pytheus_redis__fill_entries(metric);
     return true;
-}
-
-/* Makes room for one spelling more. false: no memory. */
-static bool pytheus_redis__make_room(pytheus_redis *redis, pytheus_redis__metric *metric) {
-    size_t room = 16;
-    if (2 * (metric->num_spellings + 1) <= metric->spellings_room) {
-        return true;
-    }
-    while (room < 4 * (metric->num_spellings + 1)) {
-        room *= 2;
-    }
-    return pytheus_redis__rehash(redis, metric, room, false);
 }
 
 /* NULL: no memory. */
@@ -2994,42 +2989,83 @@ static pytheus_redis__spelling *pytheus_redis__add_spelling(pytheus_redis *redis
                                                             pytheus_redis__metric *metric,
                                                             const char *text, size_t size,
                                                             pytheus_redis__row *row) {
+    size_t n = metric->num_spellings;
     uint64_t hash = pytheus_redis__hash(text, size);
-    pytheus_redis__spelling *place;
-    char *copy = (char *)PYTHEUS_REDIS_REALLOC(NULL, size + 1);
-    if (!copy || !pytheus_redis__make_room(redis, metric)) {
-        PYTHEUS_REDIS_FREE(copy);
+    pytheus_redis__spelling *spelling;
+    pytheus_redis__entry *entry;
+    if (!pytheus_redis__grow((void **)&metric->spellings, n, &metric->spellings_room,
+                             sizeof(pytheus_redis__spelling *)) ||
+        (2 * (n + 1) > metric->num_entries &&
+         !pytheus_redis__rehash(metric, metric->num_entries ? 2 * metric->num_entries : 32))) {
         return NULL;
     }
-    memcpy(copy, text, size);
-    place = pytheus_redis__place_of(metric, hash, text, size);
-    place->hash = hash;
-    place->text = copy;
-    place->size = size;
-    place->row = row;
-    place->seen = redis->page;
-    metric->num_spellings++;
-    return place;
+    spelling = (pytheus_redis__spelling *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *spelling + size);
+    if (!spelling) {
+        return NULL;
+    }
+    memcpy(spelling->text, text, size);
+    spelling->size = size;
+    spelling->row = row;
+    spelling->seen = redis->page;
+    spelling->place = n;
+    metric->spellings[metric->num_spellings++] = spelling;
+    entry = pytheus_redis__entry_of(metric, hash, text, size);
+    entry->hash = hash;
+    entry->spelling = spelling;
+    return spelling;
 }
 
 /* NULL: it was not met yet. */
 static pytheus_redis__spelling *pytheus_redis__find_spelling(pytheus_redis__metric *metric,
                                                              const char *text, size_t size) {
-    pytheus_redis__spelling *place = NULL;
-    if (metric->spellings_room) {
-        place = pytheus_redis__place_of(metric, pytheus_redis__hash(text, size), text, size);
-    }
-    return place && place->text ? place : NULL;
+    return metric->num_entries
+               ? pytheus_redis__entry_of(metric, pytheus_redis__hash(text, size), text, size)
+                     ->spelling
+               : NULL;
 }
 
-/* A new row, with the values in declared order, each ending with NUL; NULL: no memory. */
+/* Puts it where another was expected. */
+static void pytheus_redis__reorder(pytheus_redis__metric *metric,
+                                   pytheus_redis__spelling *spelling) {
+    pytheus_redis__spelling **at = &metric->spellings[metric->next_spelling], *expected = *at;
+    metric->spellings[spelling->place] = expected;
+    expected->place = spelling->place;
+    *at = spelling;
+    spelling->place = metric->next_spelling;
+}
+
+/* As find_spelling, for what comes in Redis's order: the same as on the page before, unless the
+   hash was resized. So the next ones are known, and fetched while it is still the turn of others.
+   */
+static pytheus_redis__spelling *pytheus_redis__meet_spelling(pytheus_redis__metric *metric,
+                                                             const char *text, size_t size) {
+    size_t next = metric->next_spelling;
+    pytheus_redis__spelling *spelling =
+        next < metric->num_spellings ? metric->spellings[next] : NULL;
+    if (!spelling || !pytheus_redis__is_spelling(spelling, text, size)) {
+        spelling = pytheus_redis__find_spelling(metric, text, size);
+        if (spelling && next < metric->num_spellings) {
+            pytheus_redis__reorder(metric, spelling);
+        }
+    }
+    next = ++metric->next_spelling;
+    if (next + 8 < metric->num_spellings) {
+        const char *far = (const char *)metric->spellings[next + 8];
+        __builtin_prefetch(far);
+        __builtin_prefetch(far + 64);
+        __builtin_prefetch(metric->spellings[next + 4]->row);
+    }
+    return spelling;
+}
+
+/* A new row, with texts, each ending with NUL; NULL: no memory. */
 static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
-                                                  const char *const *values) {
+                                                  const char *const *texts, size_t num_texts) {
     size_t i, size = 0, numbers = metric->num_values * sizeof(double);
     pytheus_redis__row *row;
     char *at;
-    for (i = 0; i < metric->num_labels; i++) {
-        size += strlen(values[i]) + 1;
+    for (i = 0; i < num_texts; i++) {
+        size += strlen(texts[i]) + 1;
     }
     if (!pytheus_redis__grow((void **)&metric->rows, metric->num_rows, &metric->rows_room,
                              sizeof(pytheus_redis__row *))) {
@@ -3041,13 +3077,11 @@ static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
     }
     memset((void *)row, 0, sizeof *row + numbers);
     at = (char *)(row->values + metric->num_values);
-    for (i = 0; i < metric->num_labels; i++) {
-        size_t length = strlen(values[i]) + 1;
-        row->pairs[2 * i] = metric->labels[i];
-        row->pairs[2 * i + 1] = (const char *)memcpy(at, values[i], length);
+    for (i = 0; i < num_texts; i++) {
+        size_t length = strlen(texts[i]) + 1;
+        memcpy(at, texts[i], length);
         at += length;
     }
-    row->num_strings = 2 * metric->num_labels;
     metric->rows[metric->num_rows++] = row;
     return row;
 }
@@ -3094,7 +3128,7 @@ static pytheus_redis__row *pytheus_redis__row_of(pytheus_redis *redis,
     }
     if (pytheus_redis__make_field(&own, labels, metric->num_labels)) {
         known = pytheus_redis__find_spelling(metric, own.at, own.used);
-        row = known ? known->row : pytheus_redis__row_new(metric, values);
+        row = known ? known->row : pytheus_redis__row_new(metric, values, metric->num_labels);
         if (row && !known && !pytheus_redis__add_spelling(redis, metric, own.at, own.used, row)) {
             metric->num_rows--;
             PYTHEUS_REDIS_FREE(row);
@@ -3112,7 +3146,6 @@ static pytheus_redis__spelling *pytheus_redis__spelling_of(pytheus_redis *redis,
     pytheus_redis__spelling *known = pytheus_redis__find_spelling(metric, text, size);
     pytheus_redis__row *row;
     if (known) {
-        known->seen = redis->page;
         return known;
     }
     row = pytheus_redis__row_of(redis, metric, text, size);
@@ -3185,11 +3218,17 @@ static void pytheus_redis__take_number(pytheus_redis *redis, pytheus_redis__metr
 
 static void pytheus_redis__take_field(pytheus_redis *redis, pytheus_redis__metric *metric,
                                       const char *text, size_t size) {
-    pytheus_redis__spelling *spelling = pytheus_redis__spelling_of(redis, metric, text, size);
+    pytheus_redis__spelling *spelling = pytheus_redis__meet_spelling(metric, text, size);
+    if (!spelling) {
+        spelling = pytheus_redis__spelling_of(redis, metric, text, size);
+    }
     redis->reading.row = spelling ? spelling->row : NULL;
     if (!spelling) {
         redis->reading.no_memory = true;
-    } else if (!spelling->row) {
+        return;
+    }
+    spelling->seen = redis->page;
+    if (!spelling->row) {
         pytheus_redis__unreadable(redis, metric, "no series of this metric", text, size);
     }
 }
@@ -3211,6 +3250,8 @@ static void pytheus_redis__take_page(pytheus_redis *redis, const redisReadTask *
     if (task->type == REDIS_REPLY_ERROR && !task->parent) {
         reading->is_refused |= pytheus_redis__refuses_all(redis->refusal);
         pytheus_redis__unreadable(redis, read->metric, "can't be read", text, size);
+    } else if (task->type == REDIS_REPLY_ARRAY && !task->parent) {
+        read->metric->next_spelling = 0;
     } else if (task->type != REDIS_REPLY_STRING) {
         return;
     } else if (!task->parent) {
@@ -3300,7 +3341,7 @@ static pytheus_redis__row *pytheus_redis__row_of_process(pytheus_redis *redis,
                                                          pytheus_redis__metric *metric,
                                                          const char *text, size_t size) {
     uint64_t index = redis->reading.processes[redis->num_replies];
-    const char *values[PYTHEUS_MAX_LABELS];
+    const char *values[PYTHEUS_MAX_LABELS + 1];
     pytheus_redis__bytes name = {NULL, 0, 0, false};
     pytheus_redis__spelling *spelling = NULL;
     pytheus_redis__row *row = NULL;
@@ -3313,12 +3354,9 @@ static pytheus_redis__row *pytheus_redis__row_of_process(pytheus_redis *redis,
     }
     if (!spelling && !name.failed &&
         pytheus_redis__values_of_field(redis, metric, text, size, values)) {
-        row = pytheus_redis__row_new(metric, values);
+        values[metric->num_labels] = number;
+        row = pytheus_redis__row_new(metric, values, metric->num_labels + 1);
         if (row) {
-            memcpy(row->index, number, sizeof number);
-            row->pairs[row->num_strings] = "gauge_index";
-            row->pairs[row->num_strings + 1] = row->index;
-            row->num_strings += 2;
             spelling = pytheus_redis__add_spelling(redis, metric, name.at, name.used, row);
         }
     }
@@ -3467,17 +3505,35 @@ static bool pytheus_redis__list_rows(pytheus_redis *redis) {
 
 /* -- emitting: what goes wrong with one sample is told by the library, and leaves it out -- */
 
-static void pytheus_redis__emit(pytheus_emitter *out, pytheus_redis__row *row, const char *suffix,
-                                const char *le, double v) {
+/* The labels of a row, of its process, and of a bucket. */
+typedef struct pytheus_redis__pairs {
+    const char *strings[2 * PYTHEUS_MAX_LABELS + 4];
+    size_t n;
+} pytheus_redis__pairs;
+
+static void pytheus_redis__list_pairs(const pytheus_redis__metric *metric,
+                                      const pytheus_redis__row *row, pytheus_redis__pairs *pairs) {
+    const char *text = (const char *)(row->values + metric->num_values);
+    size_t i, num_texts = metric->num_labels + (metric->across == PYTHEUS_PER_PROCESS);
+    for (i = 0; i < num_texts; i++) {
+        pairs->strings[2 * i] = i < metric->num_labels ? metric->labels[i] : "gauge_index";
+        pairs->strings[2 * i + 1] = text;
+        text += strlen(text) + 1;
+    }
+    pairs->n = 2 * num_texts;
+}
+
+static void pytheus_redis__emit(pytheus_emitter *out, pytheus_redis__pairs *pairs,
+                                const char *suffix, const char *le, double v) {
     pytheus_sample sample = PYTHEUS__EMPTY;
     memset((void *)&sample, 0, sizeof sample);
     sample.suffix = suffix;
-    sample.pairs = row->pairs;
-    sample.num_strings = row->num_strings;
+    sample.pairs = pairs->strings;
+    sample.num_strings = pairs->n;
     sample.value = v;
     if (le) {
-        row->pairs[row->num_strings] = "le";
-        row->pairs[row->num_strings + 1] = le;
+        pairs->strings[pairs->n] = "le";
+        pairs->strings[pairs->n + 1] = le;
         sample.num_strings += 2;
     }
     (void)pytheus_emit_sample(out, &sample);
@@ -3485,22 +3541,24 @@ static void pytheus_redis__emit(pytheus_emitter *out, pytheus_redis__row *row, c
 
 /* Whatever is in Redis, no bucket is below the one before, and the count is the last. */
 static void pytheus_redis__emit_row(pytheus_emitter *out, const pytheus_redis__metric *metric,
-                                    pytheus_redis__row *row) {
+                                    const pytheus_redis__row *row) {
+    pytheus_redis__pairs pairs;
     double count = 0;
     size_t i;
+    pytheus_redis__list_pairs(metric, row, &pairs);
     if (metric->type < PYTHEUS_HISTOGRAM) {
-        pytheus_redis__emit(out, row, NULL, NULL, row->values[0]);
+        pytheus_redis__emit(out, &pairs, NULL, NULL, row->values[0]);
         return;
     }
     for (i = 2; i < metric->num_values; i++) {
         count = row->values[i] > count ? row->values[i] : count;
-        pytheus_redis__emit(out, row, "_bucket", metric->le[i - 2], count);
+        pytheus_redis__emit(out, &pairs, "_bucket", metric->le[i - 2], count);
     }
     if (metric->type == PYTHEUS_SUMMARY) {
         count = row->values[1];
     }
-    pytheus_redis__emit(out, row, "_sum", NULL, row->values[0]);
-    pytheus_redis__emit(out, row, "_count", NULL, count);
+    pytheus_redis__emit(out, &pairs, "_sum", NULL, row->values[0]);
+    pytheus_redis__emit(out, &pairs, "_count", NULL, count);
 }
 
 static void pytheus_redis__begin_family(pytheus_emitter *out, pytheus_type type, const char *name,
@@ -3553,24 +3611,45 @@ static void pytheus_redis__emit_state(pytheus_redis *redis, pytheus_emitter *out
                             redis->last_flush_time);
 }
 
+/* Not met on this page, and of no series of this process. */
+static bool pytheus_redis__is_row_gone(const pytheus_redis *redis, const pytheus_redis__row *row) {
+    return !row->num_local && row->seen != redis->page;
+}
+
+static bool pytheus_redis__is_gone(const pytheus_redis *redis,
+                                   const pytheus_redis__spelling *spelling) {
+    return spelling->row ? pytheus_redis__is_row_gone(redis, spelling->row)
+                         : spelling->seen != redis->page;
+}
+
 /* Forgets spellings and rows that were not met on this page, when they are many. */
 static void pytheus_redis__forget_gone(pytheus_redis *redis, pytheus_redis__metric *metric) {
-    size_t i, gone = 0, kept = 0;
-    for (i = 0; i < metric->spellings_room; i++) {
-        gone += metric->spellings[i].text && pytheus_redis__is_gone(redis, &metric->spellings[i]);
+    size_t i, gone = 0, n = metric->num_spellings;
+    for (i = 0; i < n; i++) {
+        gone += pytheus_redis__is_gone(redis, metric->spellings[i]);
     }
-    if (gone < 64 || gone < metric->num_spellings / 2 ||
-        !pytheus_redis__rehash(redis, metric, metric->spellings_room, true)) {
+    if (gone < 64 || gone < n / 2) {
         return;
     }
-    for (i = 0; i < metric->num_rows; i++) {
-        if (metric->rows[i]->num_local || metric->rows[i]->seen == redis->page) {
-            metric->rows[kept++] = metric->rows[i];
+    for (i = metric->num_spellings = 0; i < n; i++) {
+        pytheus_redis__spelling *spelling = metric->spellings[i];
+        if (pytheus_redis__is_gone(redis, spelling)) {
+            PYTHEUS_REDIS_FREE(spelling);
         } else {
-            PYTHEUS_REDIS_FREE(metric->rows[i]);
+            spelling->place = metric->num_spellings;
+            metric->spellings[metric->num_spellings++] = spelling;
         }
     }
-    metric->num_rows = kept;
+    pytheus_redis__fill_entries(metric);
+    n = metric->num_rows;
+    for (i = metric->num_rows = 0; i < n; i++) {
+        pytheus_redis__row *row = metric->rows[i];
+        if (pytheus_redis__is_row_gone(redis, row)) {
+            PYTHEUS_REDIS_FREE(row);
+        } else {
+            metric->rows[metric->num_rows++] = row;
+        }
+    }
 }
 
 static void pytheus_redis__emit_all(pytheus_redis *redis, pytheus_emitter *out) {
