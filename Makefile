@@ -41,9 +41,7 @@ ON_BACKENDS := test_metrics test_views test_text test_registry test_timers test_
 WITH_EXEMPLARS := $(filter-out generating,$(BACKENDS))
 # Those that know when a series has gone.
 ON_FRUGAL_BACKENDS := test_churn
-# A series that is opened beyond max_series may have been sent before it is closed, so that its 0
-# stays on the page: test_threads counts lines.
-ON_REDIS := $(filter-out test_threads,$(ON_BACKENDS)) $(ON_FRUGAL_BACKENDS)
+ON_REDIS := $(ON_BACKENDS) $(ON_FRUGAL_BACKENDS)
 ON_REDIS_THROUGH := test_timers test_definitions
 # What needs libmicrohttpd and zlib, which are there for this machine alone; what can do without zlib.
 SERVERS := test_http_server test_http_attacks http quickstart

@@ -3322,8 +3322,9 @@ typedef struct pytheus__family {
     bool spreads_at_once;         /* every series, when it is made */
     pytheus__stripes *spare;      /* for series that need them; taken without the lock */
     uint64_t compactions;
-    size_t num_views; /* what max_series limits */
-    size_t removing;  /* removals of which a backend has not yet been told all */
+    size_t num_views;   /* what max_series limits */
+    size_t num_opening; /* that have room kept for them while a backend opens them */
+    size_t removing;    /* removals of which a backend has not yet been told all */
     bool had_removal;
     bool is_discovered; /* other processes' so far: what the program defines goes before it */
     pytheus__node *overflow;
@@ -5092,7 +5093,9 @@ static void pytheus__overflow_key(pytheus__family *family, pytheus__key *key) {
 typedef struct pytheus__wish {
     const pytheus__key *key;
     pytheus__key overflow_key;
-    bool is_full; /* the backend has max_series */
+    bool is_full;  /* the backend has max_series */
+    bool has_room; /* kept for it in the family */
+    bool waits;    /* all the room that is left is kept for others, who may want the same */
     bool is_discovered;
     bool overflowed;
     bool no_memory;
@@ -5100,8 +5103,13 @@ typedef struct pytheus__wish {
 
 static pytheus_view pytheus__find_or_plan(pytheus__family *family, pytheus__wish *wish) {
     pytheus_view view = pytheus__find(family, wish->key);
+    wish->waits = false;
     if (view.node || wish->overflowed || wish->is_discovered ||
-        (!wish->is_full && family->num_views < family->max_series)) {
+        (!wish->is_full && family->num_views + family->num_opening < family->max_series)) {
+        return view;
+    }
+    if (!wish->is_full && family->num_views < family->max_series) {
+        wish->waits = true;
         return view;
     }
     wish->overflowed = true;
@@ -5115,15 +5123,31 @@ static pytheus_view pytheus__find_or_plan(pytheus__family *family, pytheus__wish
     return view;
 }
 
-/* Finds or makes the view, under the lock. Nothing: there is no memory, or it takes what a backend
-   opens for its key. */
+/* Under the lock. A fork in the middle of opening has let go of all room. */
+static void pytheus__let_room_go(pytheus__family *family, pytheus__wish *wish) {
+    if (wish->has_room && family->num_opening) {
+        family->num_opening--;
+    }
+    wish->has_room = false;
+}
+
+/* Finds or makes the view, under the lock. Nothing: there is no memory, it takes what a backend
+   opens for its key, or others have to end first. */
 static pytheus_view pytheus__find_or_make(pytheus__family *family, pytheus__wish *wish,
                                           pytheus__opened *opened) {
-    pytheus_view view = pytheus__find_or_plan(family, wish);
-    bool is_elsewhere = family->store && wish->key->complete;
-    bool is_opened = opened && opened->key == wish->key;
+    pytheus_view view;
+    bool is_elsewhere, is_opened;
     pytheus__node *node;
-    if (view.node || is_elsewhere != is_opened || (is_elsewhere && family->removing)) {
+    pytheus__let_room_go(family, wish);
+    view = pytheus__find_or_plan(family, wish);
+    is_elsewhere = family->store && wish->key->complete;
+    is_opened = opened && opened->key == wish->key;
+    if (view.node || wish->waits) {
+        return view;
+    }
+    if (is_elsewhere != is_opened || (is_elsewhere && family->removing)) {
+        wish->has_room = !wish->overflowed && !wish->is_discovered;
+        family->num_opening += wish->has_room;
         return view;
     }
     node = pytheus__node_new(family, wish->key, wish->overflowed ? PYTHEUS__OVERFLOW : 0,
@@ -5174,8 +5198,7 @@ static void pytheus__wait_for_removals(pytheus__family *family) {
     }
 }
 
-/* A backend opens a series while no lock is held: meanwhile another thread may make it, or take the
-   last room there was. */
+/* A backend opens a series while no lock is held: meanwhile another thread may make it. */
 static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *key) {
     pytheus_view view;
     pytheus__wish wish;
@@ -5199,9 +5222,17 @@ static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *k
         if (view.node || wish.no_memory) {
             break;
         }
+        is_opened = false;
+        if (wish.waits) {
+            pytheus__wait();
+            continue;
+        }
         pytheus__wait_for_removals(family);
         err = pytheus__open(family, wish.key, &opened);
         if (err) {
+            pytheus__acquire(&family->registry->lock);
+            pytheus__let_room_go(family, &wish);
+            pytheus__release(&family->registry->lock);
             break;
         }
         wish.is_full |= opened.is_full;
@@ -5416,7 +5447,9 @@ static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
         each = each ? pytheus__tell(node->family, each) : each;
         err = err ? err : each;
         pytheus__acquire(&node->family->registry->lock);
-        node->family->removing--;
+        if (node->family->removing) { /* a fork in the middle has let go of all */
+            node->family->removing--;
+        }
         pytheus__release(&node->family->registry->lock);
         (void)PYTHEUS__SET_BITS(&pytheus__cells(node)[PYTHEUS__INSIDE], PYTHEUS__CLOSING);
         pytheus__close_node(node);
@@ -5550,6 +5583,14 @@ static void pytheus__open_gauges_again(pytheus_registry *registry) {
     }
 }
 
+/* What other threads of the parent were about to make or remove is not waited for here. */
+static void pytheus__forget_others(pytheus_registry *registry) {
+    size_t i;
+    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
+        registry->families[i]->num_opening = registry->families[i]->removing = 0;
+    }
+}
+
 /* The child has only this thread, so nobody changes the lists. */
 static void pytheus__in_child(void) {
     pytheus_registry *registry;
@@ -5565,6 +5606,7 @@ static void pytheus__in_child(void) {
                 backend->forked(backend->user);
             }
         }
+        pytheus__forget_others(registry);
         pytheus__open_gauges_again(registry);
     }
 }

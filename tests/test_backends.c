@@ -844,6 +844,50 @@ TEST_WITH_SPY(s, r, SPY_FEW, of_a_metric_opened_by_several_at_once_one_is_kept) 
     CHECK_LINE(r, "same_count 0");
 }
 
+static void open_slowly(void *unused) {
+    (void)unused;
+    (void)usleep(20000);
+}
+
+static void *open_own(void *user) {
+    crowd *c = (crowd *)user;
+    int thread = __atomic_fetch_add(&c->num_seen, 1, __ATOMIC_RELAXED);
+    const char id[] = {(char)('0' + thread), 0};
+    c->seen[thread] = pytheus_counter_labels(c->metric, "a", id).view;
+    return NULL;
+}
+
+/* A backend may have shown to others what it opens, before it is closed unused. */
+TEST_WITH_SPY(s, r, SPY_FEW, no_series_is_opened_beyond_max_series) {
+    crowd c = {.r = r,
+               .metric = COUNTER(r, .name = "x", .required_labels = {"a"}, .max_series = 2)};
+    s->after_open = open_slowly;
+    run_threads(open_own, &c);
+    CHECK_INT(s->num_opened - s->num_closed, 3);
+    CHECK(s->num_opened <= 4); /* who came late may both have opened the overflow series */
+    CHECK_LINE(r, "pytheus_overflow_calls_total{metric=\"x\"} 2");
+}
+
+TEST_WITH_SPY(s, r, SPY_FEW, who_wants_the_last_series_that_there_is_room_for_gets_it) {
+    crowd c = {.r = r,
+               .metric = COUNTER(r, .name = "x", .required_labels = {"a"}, .max_series = 1)};
+    s->after_open = open_slowly;
+    run_threads(open_one, &c);
+    for (int i = 1; i < NUM_THREADS; i++)
+        CHECK(pytheus_view_equal(c.seen[0], c.seen[i]));
+    CHECK_INT(s->num_opened, 1);
+}
+
+TEST_WITH_SPY(s, r, SPY_FEW, room_that_a_failure_leaves_is_there_for_the_next) {
+    pytheus_counter x = COUNTER(r, .name = "x", .required_labels = {"a"}, .max_series = 1);
+    for (int i = 0; i < 3; i++) {
+        spy_fail(s, SPY_ANY, 1, PYTHEUS_ERR_IO, NULL);
+        CHECK(!pytheus_counter_labels(x, "a", "1").view.node);
+    }
+    CHECK(pytheus_counter_labels(x, "a", "1").view.node);
+    CHECK_PAGE(r, "# TYPE x counter\nx{a=\"1\"} 0\n");
+}
+
 static int num_rounds(void) {
     const char *value = getenv("LONG");
     return value && !strcmp(value, "1") ? 100000 : 3000;
