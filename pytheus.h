@@ -7084,7 +7084,39 @@ static pytheus_err pytheus__find_or_discover(pytheus_discovery *out,
     return err;
 }
 
-/* Finds or makes the metric of a series. */
+static bool pytheus__same_text(const char *ours, const char *theirs) {
+    return !ours == !theirs && (!ours || strcmp(ours, theirs) == 0);
+}
+
+/* Whether a series is described in the very words of a metric that was checked. */
+static bool pytheus__is_series_of(const pytheus__family *family,
+                                  const pytheus_series_desc *series) {
+    size_t i;
+    bool is_same = family && series->labels && family->type == series->type &&
+                   family->across == series->across &&
+                   pytheus__as_bits(family->expire_seconds) ==
+                       pytheus__as_bits(series->expire_seconds) &&
+                   family->num_labels == series->num_labels &&
+                   family->num_bounds == series->num_bounds &&
+                   family->num_states == series->num_states &&
+                   (series->bounds || !series->num_bounds) &&
+                   (series->states || !series->num_states) &&
+                   pytheus__same_text(family->metric, series->metric);
+    for (i = 0; is_same && i < family->num_labels; i++) {
+        is_same = pytheus__same_text(family->label_names[i].text, series->labels[i].name) &&
+                  pytheus__same_text(family->default_values[i].text,
+                                     series->defaults ? series->defaults[i] : NULL);
+    }
+    for (i = 0; is_same && i < family->num_bounds; i++) {
+        is_same = pytheus__as_bits(family->bounds[i]) == pytheus__as_bits(series->bounds[i]);
+    }
+    for (i = 0; is_same && i < family->num_states; i++) {
+        is_same = pytheus__same_text(family->states[i].text, series->states[i]);
+    }
+    return is_same;
+}
+
+/* Finds or makes the metric of a series that is not like the one before. */
 static pytheus_err pytheus__discover_family(pytheus_discovery *out,
                                             const pytheus_series_desc *series) {
     pytheus__definition definition;
@@ -7154,7 +7186,9 @@ PYTHEUS_API pytheus_err pytheus_discover(pytheus_discovery *out, const pytheus_s
                                          const pytheus_words *words) {
     const pytheus_backend *backend = &out->store->backend;
     pytheus__opened opened = PYTHEUS__EMPTY;
-    pytheus_err err = pytheus__discover_family(out, desc);
+    pytheus_err err = pytheus__is_series_of(out->family, desc)
+                          ? PYTHEUS_OK
+                          : pytheus__discover_family(out, desc);
     opened.words = *words;
     if (!err && desc->num_words != out->family->num_cells) {
         err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: discovered with too few or many words",
