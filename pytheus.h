@@ -599,6 +599,7 @@ typedef struct pytheus_series_desc {
     const char *const *defaults; /* num_labels: the metric's default values; NULL: none */
     size_t max_series;           /* of the metric; 0: this series does not count for it */
     size_t num_words;
+    size_t num_stripes; /* sets of words that the metric asks for: a power of two; 1: none asked */
 } pytheus_series_desc;
 
 /* Where the words of a series are. Counter: an integer and a double, whose sum is the value. Gauge,
@@ -690,6 +691,10 @@ typedef struct pytheus_backend {
     pytheus_err (*flush)(void *user) PYTHEUS__ZERO;
     void (*forked)(void *user) PYTHEUS__ZERO;
     void (*destroy)(void *user) PYTHEUS__ZERO;
+
+    /* optional, of words in stripes: at which this process' first thread begins, so that several
+       processes are not all at the first; forked may change it */
+    const uint32_t *first_stripe PYTHEUS__ZERO;
 } pytheus_backend;
 
 /* What a backend is configured with: a flat JSON object. */
@@ -3319,8 +3324,9 @@ typedef struct pytheus__family {
     pytheus__function *functions; /* stb_ds array, by rising serial; its size: */
     uint32_t num_functions;       /* also read without the lock */
     uint32_t num_stripes;         /* of a series that is spread; 1: none is */
-    bool spreads_at_once;         /* every series, when it is made */
-    pytheus__stripes *spare;      /* for series that need them; taken without the lock */
+    uint32_t stripes_asked;
+    bool spreads_at_once;    /* every series, when it is made */
+    pytheus__stripes *spare; /* for series that need them; taken without the lock */
     uint64_t compactions;
     size_t num_views;   /* what max_series limits */
     size_t num_opening; /* that have room kept for them while a backend opens them */
@@ -4046,6 +4052,7 @@ static void pytheus__describe_series(const pytheus__family *family, const pytheu
     desc->defaults = lists->defaults;
     desc->max_series = PYTHEUS__LOAD(&family->max_series);
     desc->num_words = family->num_cells;
+    desc->num_stripes = PYTHEUS__LOAD(&family->stripes_asked);
 }
 
 static pytheus_err pytheus__open_cells(pytheus__opened *opened, const pytheus_label *labels) {
@@ -6527,11 +6534,18 @@ static uint32_t pytheus__power_of_two(size_t n, uint32_t most) {
     return power;
 }
 
+/* For a backend's words, which do not spread by themselves. */
+static void pytheus__ask_for_stripes(pytheus__family *family, unsigned asked) {
+    uint32_t most = pytheus__is_real(family->type) ? 1 : PYTHEUS__MOST_STRIPES;
+    PYTHEUS__STORE(&family->stripes_asked, pytheus__power_of_two(asked, most));
+}
+
 static void pytheus__plan_stripes(pytheus__family *family, unsigned asked) {
     family->num_stripes = asked ? pytheus__power_of_two(asked, PYTHEUS__MOST_STRIPES)
                                 : pytheus__power_of_two(family->registry->num_processors,
                                                         PYTHEUS__MOST_STRIPES_UNASKED);
     family->spreads_at_once = asked > 1;
+    pytheus__ask_for_stripes(family, asked);
     if (family->store || pytheus__is_real(family->type)) {
         family->num_stripes = 1;
         family->spreads_at_once = false;
@@ -6786,6 +6800,7 @@ static pytheus__family *pytheus__rival_here(const pytheus__definition *definitio
     if (family && family->is_discovered && !definition->is_discovered) {
         family->is_discovered = false;
         PYTHEUS__STORE(&family->max_series, pytheus__max_series(definition->desc));
+        pytheus__ask_for_stripes(family, definition->desc->stripes);
     }
     return family;
 }
@@ -7092,16 +7107,14 @@ static bool pytheus__same_text(const char *ours, const char *theirs) {
 static bool pytheus__is_series_of(const pytheus__family *family,
                                   const pytheus_series_desc *series) {
     size_t i;
-    bool is_same = family && series->labels && family->type == series->type &&
-                   family->across == series->across &&
-                   pytheus__as_bits(family->expire_seconds) ==
-                       pytheus__as_bits(series->expire_seconds) &&
-                   family->num_labels == series->num_labels &&
-                   family->num_bounds == series->num_bounds &&
-                   family->num_states == series->num_states &&
-                   (series->bounds || !series->num_bounds) &&
-                   (series->states || !series->num_states) &&
-                   pytheus__same_text(family->metric, series->metric);
+    bool is_same =
+        family && series->labels && family->type == series->type &&
+        family->across == series->across &&
+        pytheus__as_bits(family->expire_seconds) == pytheus__as_bits(series->expire_seconds) &&
+        family->num_labels == series->num_labels && family->num_bounds == series->num_bounds &&
+        family->num_states == series->num_states && (series->bounds || !series->num_bounds) &&
+        (series->states || !series->num_states) &&
+        pytheus__same_text(family->metric, series->metric);
     for (i = 0; is_same && i < family->num_labels; i++) {
         is_same = pytheus__same_text(family->label_names[i].text, series->labels[i].name) &&
                   pytheus__same_text(family->default_values[i].text,
@@ -7186,9 +7199,8 @@ PYTHEUS_API pytheus_err pytheus_discover(pytheus_discovery *out, const pytheus_s
                                          const pytheus_words *words) {
     const pytheus_backend *backend = &out->store->backend;
     pytheus__opened opened = PYTHEUS__EMPTY;
-    pytheus_err err = pytheus__is_series_of(out->family, desc)
-                          ? PYTHEUS_OK
-                          : pytheus__discover_family(out, desc);
+    pytheus_err err =
+        pytheus__is_series_of(out->family, desc) ? PYTHEUS_OK : pytheus__discover_family(out, desc);
     opened.words = *words;
     if (!err && desc->num_words != out->family->num_cells) {
         err = pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: discovered with too few or many words",
@@ -8738,11 +8750,12 @@ typedef enum pytheus__operation {
     PYTHEUS__TURN_OFF
 } pytheus__operation;
 
-/* Which set of words this thread adds to. */
-static size_t pytheus__stripe(const pytheus_words *words) {
-    return words->num_stripes == 1
-               ? 0
-               : pytheus__thread_number() % words->num_stripes * words->stripe_words;
+/* The set of words that this thread adds to, of several. */
+PYTHEUS__HOT size_t pytheus__stripe(const pytheus__family *family, uint32_t num_stripes,
+                                    size_t stripe_words) {
+    const uint32_t *first = family->store->backend.first_stripe;
+    uint32_t stripe = (uint32_t)pytheus__thread_number() + (first ? PYTHEUS__LOAD(first) : 0);
+    return stripe % num_stripes * stripe_words;
 }
 
 /* In words they may be removed by others, and by us: both have to be seen after the content. */
@@ -8893,7 +8906,9 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
     if (!pytheus__is_there_still(view, &words)) {
         return pytheus__refuse(view, family->type);
     }
-    stripe = pytheus__stripe(&words);
+    stripe = words.num_stripes == 1
+                 ? 0
+                 : pytheus__stripe(family, (uint32_t)words.num_stripes, words.stripe_words);
     if (operation == PYTHEUS__OBSERVE) {
         bucket = PYTHEUS__FIRST_BUCKET + pytheus__bucket_of(family->bounds, family->num_bounds, v);
         err = pytheus__update_word(view, &words, stripe + bucket, pytheus__updated_count, 1);
@@ -8921,7 +8936,21 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
                                       v); /* of one stripe alone, or a set could not undo it */
 }
 
-/* Adds a whole number to words that are not spread, as most are; false: it takes the long way. */
+/* The first word of this thread's set. Apart, or what it takes would be saved and restored by those
+   that are not spread. */
+PYTHEUS__OUT_OF_LINE pytheus__word *pytheus__word_in_stripe(pytheus_view view, pytheus__word *first,
+                                                            uint64_t stripes) {
+    return first + pytheus__stripe(view.node->family, (uint32_t)(stripes >> 32),
+                                   (size_t)(stripes & UINT32_MAX));
+}
+
+PYTHEUS__OUT_OF_LINE bool pytheus__add_to_stripe(pytheus_view view, pytheus__word *word,
+                                                 uint64_t stripes, uint64_t n) {
+    (void)PYTHEUS__ADD(pytheus__word_in_stripe(view, word, stripes), n);
+    return true;
+}
+
+/* Adds a whole number to words; false: it takes the long way. */
 PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, size_t i,
                                         uint64_t n) {
     const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__WORDS;
@@ -8935,10 +8964,13 @@ PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, si
     life = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
     life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
     mask = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__MASK]);
-    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]) >> 32;
+    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]);
     old = PYTHEUS__LIKELY(!mask) ? 0 : PYTHEUS__LOAD_ACQUIRE(word);
-    if (!pytheus__is_still(view) || stripes != 1 || (life && PYTHEUS__LOAD(life) != life_value)) {
+    if (!pytheus__is_still(view) || (life && PYTHEUS__LOAD(life) != life_value)) {
         return false;
+    }
+    if (!PYTHEUS__LIKELY(stripes >> 32 == 1)) {
+        return !mask && pytheus__add_to_stripe(view, word, stripes, n);
     }
     if (PYTHEUS__LIKELY(!mask)) {
         (void)PYTHEUS__ADD(word, n);
@@ -8947,8 +8979,8 @@ PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, si
     return PYTHEUS__REPLACE(word, &old, ((old ^ mask) + n) ^ mask);
 }
 
-/* The words of a life that goes on, where they are not spread and have no mask, as most; NULL: it
-   takes the long way. */
+/* This thread's words of a life that goes on, where they have no mask, as most; NULL: it takes the
+   long way. */
 PYTHEUS__HOT pytheus__word *pytheus__plain_words(pytheus_view view, pytheus_type type) {
     const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__WORDS;
     pytheus__word *area, *words, *life;
@@ -8961,11 +8993,12 @@ PYTHEUS__HOT pytheus__word *pytheus__plain_words(pytheus_view view, pytheus_type
     life = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
     life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
     mask = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__MASK]);
-    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]) >> 32;
-    return pytheus__is_still(view) && stripes == 1 && !mask &&
-                   (!life || PYTHEUS__LOAD(life) == life_value)
-               ? words
-               : NULL;
+    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]);
+    if (!pytheus__is_still(view) || mask || (life && PYTHEUS__LOAD(life) != life_value)) {
+        return NULL;
+    }
+    return PYTHEUS__LIKELY(stripes >> 32 == 1) ? words
+                                               : pytheus__word_in_stripe(view, words, stripes);
 }
 
 PYTHEUS__HOT void pytheus__observe_in_words(const pytheus__family *family, pytheus__word *words,

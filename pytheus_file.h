@@ -158,6 +158,14 @@ extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
 #define S_ISVTX 01000
 #endif
 
+/* realloc(p, size) and free(p): both, or those of the system. */
+#if !defined(PYTHEUS_FILE_REALLOC) && !defined(PYTHEUS_FILE_FREE)
+#define PYTHEUS_FILE_REALLOC(p, size) realloc(p, size)
+#define PYTHEUS_FILE_FREE(p) free(p)
+#elif !defined(PYTHEUS_FILE_REALLOC) || !defined(PYTHEUS_FILE_FREE)
+#error "pytheus_file.h: define both of PYTHEUS_FILE_REALLOC and PYTHEUS_FILE_FREE, or neither"
+#endif
+
 /* ==== THE FILE ==== */
 
 /* What is in it. A line is 64 bytes. Records begin behind the header, each at a line, and follow
@@ -177,7 +185,10 @@ enum {
     PYTHEUS__DISK_SLOTS = 1024,
     PYTHEUS__DISK_BIRTHS = 1024,
     PYTHEUS__DISK_CLASSES = 40,
-    PYTHEUS__DISK_LONGEST = 1024 /* lines of a record */
+    PYTHEUS__DISK_STRIPES = 64,
+    PYTHEUS__DISK_LONGEST = 1024, /* lines of a record */
+    PYTHEUS__DISK_WAITING = 32,
+    PYTHEUS__DISK_BATCH = PYTHEUS__DISK_BIRTHS / 2
 };
 
 #define PYTHEUS__DISK_MAGIC "pytheus\n"
@@ -212,8 +223,9 @@ typedef struct pytheus__disk_record {
     uint32_t next;   /* in the list of those that can be used again */
     uint32_t size;   /* in lines; never changes */
     uint32_t size_check;
-    uint16_t num_words;
-    uint16_t is_counted; /* as one of max_series */
+    uint16_t num_words;  /* of a stripe */
+    uint8_t num_stripes; /* more than 1: words begin at the next line, and each stripe at one */
+    uint8_t is_counted;  /* as one of max_series */
     uint32_t text_size;
 } pytheus__disk_record;
 
@@ -283,7 +295,9 @@ typedef struct pytheus__disk {
     char *segments[PYTHEUS__DISK_SEGMENTS];
     uint64_t seen; /* births */
     bool is_damaged;
-    pytheus__disk_refs index; /* open addressing; life 0: empty */
+    pytheus__disk_refs index;                         /* open addressing; life 0: empty */
+    pytheus__disk_ref waiting[PYTHEUS__DISK_WAITING]; /* for it, while their places are fetched */
+    size_t num_waiting;
     pytheus__disk_refs apart; /* series of metrics whose page is put together */
     pytheus__disk_metric **metrics;
     size_t num_metrics, metrics_size;
@@ -319,6 +333,12 @@ static pytheus_err pytheus__disk_no_memory(const pytheus__disk *file) {
 static pytheus_err pytheus__disk_damaged(pytheus__disk *file, const char *what) {
     file->is_damaged = true;
     return pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s: damaged: %s", file->path, what);
+}
+
+/* Of zeros; NULL: no memory. */
+static void *pytheus__disk_alloc(size_t size) {
+    void *at = PYTHEUS_FILE_REALLOC(NULL, size);
+    return at ? memset(at, 0, size) : NULL;
 }
 
 static double pytheus__disk_now(void) {
@@ -366,19 +386,54 @@ static uint32_t pytheus__disk_size_check(uint32_t line, uint32_t size) {
     return (uint32_t)pytheus__disk_mix(line, size);
 }
 
+/* Where in a record things are, in bytes. */
+typedef struct pytheus__disk_layout {
+    size_t words, stripe, text, size;
+} pytheus__disk_layout;
+
+static pytheus__disk_layout pytheus__disk_layout_of(size_t num_words, size_t num_stripes,
+                                                    size_t text_size) {
+    pytheus__disk_layout layout;
+    layout.words = sizeof(pytheus__disk_record);
+    layout.stripe = num_words * sizeof(uint64_t);
+    if (num_stripes > 1) {
+        layout.words = PYTHEUS__DISK_LINE;
+        layout.stripe =
+            (layout.stripe + PYTHEUS__DISK_LINE - 1) / PYTHEUS__DISK_LINE * PYTHEUS__DISK_LINE;
+    }
+    layout.text = layout.words + num_stripes * layout.stripe;
+    layout.size = layout.text + text_size;
+    return layout;
+}
+
+static pytheus__disk_layout pytheus__disk_layout_in(const pytheus__disk_record *record) {
+    return pytheus__disk_layout_of(record->num_words, record->num_stripes, record->text_size);
+}
+
+/* Whether all that is read through the layout is in the record: another process may have been
+   changing what it is taken from. */
+static bool pytheus__disk_is_inside(const pytheus__disk_record *record,
+                                    const pytheus__disk_layout *layout) {
+    return layout->size <= (uint64_t)record->size * PYTHEUS__DISK_LINE;
+}
+
 static uint64_t *pytheus__disk_words(pytheus__disk_record *record) {
-    return (uint64_t *)(void *)(record + 1);
+    return (uint64_t *)(void *)((char *)record + pytheus__disk_layout_in(record).words);
 }
 
 static char *pytheus__disk_text(pytheus__disk_record *record) {
-    return (char *)(record + 1) + (size_t)record->num_words * sizeof(uint64_t);
+    return (char *)record + pytheus__disk_layout_in(record).text;
 }
 
-static uint64_t pytheus__disk_check(pytheus__disk_record *record, uint32_t line, uint64_t life) {
+static uint64_t pytheus__disk_check(const pytheus__disk_record *record,
+                                    const pytheus__disk_layout *layout, uint32_t line,
+                                    uint64_t life) {
     uint64_t hash = pytheus__disk_mix(pytheus__disk_mix(line, life), record->mask);
     hash = pytheus__disk_mix(hash, (uint64_t)record->metric << 32 | record->num_words);
-    hash = pytheus__disk_mix(hash, (uint64_t)record->is_counted << 32 | record->text_size);
-    return pytheus__disk_mix_bytes(hash, pytheus__disk_text(record), record->text_size);
+    hash = pytheus__disk_mix(hash, (uint64_t)record->num_stripes << 40 |
+                                       (uint64_t)record->is_counted << 32 | record->text_size);
+    return pytheus__disk_mix_bytes(hash, (const char *)record + layout->text,
+                                   layout->size - layout->text);
 }
 
 /* -- segments: four of each size, then four of twice that -- */
@@ -402,6 +457,10 @@ static unsigned pytheus__disk_segment_of(uint64_t offset) {
 static uint64_t pytheus__disk_first(void) {
     return (sizeof(pytheus__disk_header) + PYTHEUS__DISK_LINE - 1) / PYTHEUS__DISK_LINE *
            PYTHEUS__DISK_LINE;
+}
+
+static uint32_t pytheus__disk_first_line(void) {
+    return (uint32_t)(pytheus__disk_first() / PYTHEUS__DISK_LINE);
 }
 
 /* A file that has become shorter must not be touched there. */
@@ -473,14 +532,15 @@ typedef enum pytheus__disk_state {
 /* What a record is; another process may be changing it. */
 static pytheus__disk_state pytheus__disk_state_of(pytheus__disk_record *record, uint32_t line,
                                                   uint64_t *life) {
-    uint64_t room = (uint64_t)record->size * PYTHEUS__DISK_LINE - sizeof *record, needed;
+    pytheus__disk_layout layout;
     bool is_whole;
     *life = PYTHEUS__DISK_GET(&record->life);
     if (!*life) {
         return PYTHEUS__DISK_DEAD;
     }
-    needed = (uint64_t)record->num_words * sizeof(uint64_t) + record->text_size;
-    is_whole = needed <= room && pytheus__disk_check(record, line, *life) == record->check;
+    layout = pytheus__disk_layout_in(record);
+    is_whole = pytheus__disk_is_inside(record, &layout) &&
+               pytheus__disk_check(record, &layout, line, *life) == record->check;
     if (pytheus__disk_life_after(record) != *life) {
         return PYTHEUS__DISK_DEAD;
     }
@@ -549,7 +609,7 @@ static bool pytheus__disk_read_metric(pytheus__disk_metric *metric) {
     in.at = pytheus__disk_text(metric->record);
     in.end = in.at + metric->record->text_size;
     if (metric->record->num_words != PYTHEUS__DISK_METRIC_WORDS ||
-        !pytheus__disk_read_shape(metric, &in)) {
+        metric->record->num_stripes != 1 || !pytheus__disk_read_shape(metric, &in)) {
         return false;
     }
     desc->metric = pytheus__disk_read_string(&in);
@@ -591,8 +651,8 @@ static pytheus__disk_metric *pytheus__disk_metric_at(const pytheus__disk *file, 
     return low < file->num_metrics && file->metrics[low]->line == line ? file->metrics[low] : NULL;
 }
 
-/* Whether a series' text is as many values as its metric has labels; they become those of labels.
- */
+/* Whether a series' text is as many values as its metric has labels; they become those of labels,
+   if they are wanted. */
 static bool pytheus__disk_read_values(const pytheus__disk_metric *metric, const char *text,
                                       size_t size, pytheus_label *labels) {
     pytheus__disk_reader in;
@@ -605,9 +665,12 @@ static bool pytheus__disk_read_values(const pytheus__disk_metric *metric, const 
         in.at += is_whole ? sizeof(uint32_t) : 0;
     }
     for (i = 0; i < metric->desc.num_labels; i++) {
-        labels[i].name = metric->labels[i].name;
-        labels[i].value = pytheus__disk_read_string(&in);
-        is_whole &= labels[i].value != NULL;
+        const char *value = pytheus__disk_read_string(&in);
+        is_whole &= value != NULL;
+        if (labels) {
+            labels[i].name = metric->labels[i].name;
+            labels[i].value = value;
+        }
     }
     return is_whole && in.at == in.end;
 }
@@ -620,6 +683,11 @@ static size_t pytheus__disk_record_words(const pytheus_series_desc *desc) {
     return pytheus__disk_is_gauge(desc->type) ? (size_t)PYTHEUS__DISK_GAUGE_WORDS : desc->num_words;
 }
 
+static bool pytheus__disk_may_have(const pytheus_series_desc *desc, size_t num_stripes) {
+    return num_stripes == 1 || (num_stripes && num_stripes <= PYTHEUS__DISK_STRIPES &&
+                                !pytheus__disk_is_gauge(desc->type));
+}
+
 /* The slot of a series that its process has for itself. */
 static uint32_t pytheus__disk_slot_of(pytheus__disk_record *record) {
     uint32_t slot;
@@ -630,11 +698,11 @@ static uint32_t pytheus__disk_slot_of(pytheus__disk_record *record) {
 /* -- the index: what there is, by metric and text -- */
 
 static bool pytheus__disk_refs_grow(pytheus__disk_refs *refs, size_t size) {
-    pytheus__disk_ref *at = (pytheus__disk_ref *)calloc(size, sizeof *at);
+    pytheus__disk_ref *at = (pytheus__disk_ref *)pytheus__disk_alloc(size * sizeof *at);
     if (!at) {
         return false;
     }
-    free(refs->at);
+    PYTHEUS_FILE_FREE(refs->at);
     refs->at = at;
     refs->size = size;
     refs->used = 0;
@@ -680,7 +748,7 @@ static bool pytheus__disk_index_rebuild(pytheus__disk *file) {
             pytheus__disk_index_put(&fresh, old.at[i]);
         }
     }
-    free(old.at);
+    PYTHEUS_FILE_FREE(old.at);
     file->index = fresh;
     return true;
 }
@@ -707,7 +775,8 @@ static bool pytheus__disk_apart_put(pytheus__disk *file, pytheus__disk_ref ref) 
     apart->used = apart->used == apart->size ? kept : apart->used;
     if (apart->used > apart->size / 2 || !apart->size) {
         size_t size = apart->size ? 2 * apart->size : 64;
-        pytheus__disk_ref *at = (pytheus__disk_ref *)realloc(apart->at, size * sizeof *at);
+        pytheus__disk_ref *at =
+            (pytheus__disk_ref *)PYTHEUS_FILE_REALLOC(apart->at, size * sizeof *at);
         if (!at) {
             return false;
         }
@@ -732,8 +801,8 @@ static pytheus_err pytheus__disk_metrics_put(pytheus__disk *file, pytheus__disk_
     size_t place = file->num_metrics;
     if (file->num_metrics == file->metrics_size) {
         size_t size = file->metrics_size ? 2 * file->metrics_size : 16;
-        pytheus__disk_metric **metrics =
-            (pytheus__disk_metric **)realloc((void *)file->metrics, size * sizeof *metrics);
+        pytheus__disk_metric **metrics = (pytheus__disk_metric **)PYTHEUS_FILE_REALLOC(
+            (void *)file->metrics, size * sizeof *metrics);
         if (!metrics) {
             return pytheus__disk_no_memory(file);
         }
@@ -753,7 +822,7 @@ static pytheus_err pytheus__disk_index_metric(pytheus__disk *file, pytheus__disk
     pytheus__disk_metric *metric = pytheus__disk_metric_at(file, ref->line);
     pytheus_err err = PYTHEUS_OK;
     if (!metric) {
-        metric = (pytheus__disk_metric *)calloc(1, sizeof *metric);
+        metric = (pytheus__disk_metric *)pytheus__disk_alloc(sizeof *metric);
         if (!metric) {
             return pytheus__disk_no_memory(file);
         }
@@ -764,7 +833,7 @@ static pytheus_err pytheus__disk_index_metric(pytheus__disk *file, pytheus__disk
         }
         err = err ? err : pytheus__disk_metrics_put(file, metric);
         if (err) {
-            free(metric);
+            PYTHEUS_FILE_FREE(metric);
             return err;
         }
     }
@@ -777,14 +846,17 @@ static pytheus_err pytheus__disk_index_metric(pytheus__disk *file, pytheus__disk
 static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk_record *record,
                                               pytheus__disk_ref *ref) {
     const pytheus__disk_metric *metric = pytheus__disk_metric_at(file, record->metric);
-    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
-    size_t size = record->text_size;
+    pytheus__disk_layout layout = pytheus__disk_layout_in(record);
+    const char *text = (const char *)record + layout.text;
+    size_t size = layout.size - layout.text;
     bool is_whole = metric && record->num_words == pytheus__disk_record_words(&metric->desc) &&
-                    pytheus__disk_read_values(metric, pytheus__disk_text(record), size, labels) &&
+                    pytheus__disk_may_have(&metric->desc, record->num_stripes) &&
+                    pytheus__disk_is_inside(record, &layout) &&
+                    pytheus__disk_read_values(metric, text, size, NULL) &&
                     (metric->desc.across == PYTHEUS_SHARED ||
                      pytheus__disk_slot_of(record) < PYTHEUS__DISK_SLOTS);
     uint32_t line = record->metric;
-    ref->hash = is_whole ? pytheus__disk_hash(file, line, pytheus__disk_text(record), size) : 0;
+    ref->hash = is_whole ? pytheus__disk_hash(file, line, text, size) : 0;
     if (pytheus__disk_life_after(record) != ref->life) {
         ref->life = 0;
         return PYTHEUS_OK;
@@ -799,27 +871,51 @@ static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk
 typedef pytheus_err (*pytheus__disk_visit)(pytheus__disk *file, pytheus__disk_record *record,
                                            pytheus__disk_ref ref, void *user);
 
-static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk_record *record,
-                                              pytheus__disk_ref ref, void *user) {
-    pytheus_err err = record->metric ? pytheus__disk_index_series(file, record, &ref)
-                                     : pytheus__disk_index_metric(file, record, &ref);
-    const pytheus__disk_metric *metric;
-    (void)user;
-    if (err || !ref.life) {
-        return err;
-    }
-    if (file->index.used >= file->index.size / 2 && !pytheus__disk_index_rebuild(file)) {
+static bool pytheus__disk_index_has_room(pytheus__disk *file) {
+    return file->index.used < file->index.size / 2 || pytheus__disk_index_rebuild(file);
+}
+
+static pytheus_err pytheus__disk_index_one(pytheus__disk *file, pytheus__disk_ref ref) {
+    pytheus__disk_record *record = pytheus__disk_record_at(file, ref.line, UINT64_MAX);
+    const pytheus__disk_metric *metric =
+        record && record->metric ? pytheus__disk_metric_at(file, record->metric) : NULL;
+    if (!pytheus__disk_index_has_room(file)) {
         return pytheus__disk_no_memory(file);
     }
     if (pytheus__disk_index_place(&file->index, ref)->life) {
         return PYTHEUS_OK;
     }
-    metric = record->metric ? pytheus__disk_metric_at(file, record->metric) : NULL;
     if (metric && metric->is_apart && !pytheus__disk_apart_put(file, ref)) {
         return pytheus__disk_no_memory(file);
     }
     pytheus__disk_index_put(&file->index, ref);
     return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__disk_index_waiting(pytheus__disk *file) {
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    for (i = 0; i < file->num_waiting && !err; i++) {
+        err = pytheus__disk_index_one(file, file->waiting[i]);
+    }
+    file->num_waiting = 0;
+    return err;
+}
+
+static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk_record *record,
+                                              pytheus__disk_ref ref, void *user) {
+    pytheus_err err = record->metric ? pytheus__disk_index_series(file, record, &ref)
+                                     : pytheus__disk_index_metric(file, record, &ref);
+    (void)user;
+    if (err || !ref.life) {
+        return err;
+    }
+    if (file->index.size) {
+        __builtin_prefetch(&file->index.at[ref.hash & (file->index.size - 1)]);
+    }
+    file->waiting[file->num_waiting++] = ref;
+    return file->num_waiting == PYTHEUS__DISK_WAITING ? pytheus__disk_index_waiting(file)
+                                                      : PYTHEUS_OK;
 }
 
 static pytheus_err pytheus__disk_collect(pytheus__disk *file, pytheus__disk_record *record,
@@ -847,51 +943,65 @@ static pytheus_err pytheus__disk_visit_line(pytheus__disk *file, uint32_t line, 
     return state == PYTHEUS__DISK_ALIVE ? visit(file, record, ref, user) : PYTHEUS_OK;
 }
 
+/* Visits up to so many records from a line on, which becomes the next. */
+static pytheus_err pytheus__disk_visit_some(pytheus__disk *file, pytheus__disk_visit visit,
+                                            void *user, uint64_t end, size_t most, uint32_t *line) {
+    pytheus_err err = PYTHEUS_OK, late;
+    while (!err && most-- && (uint64_t)*line * PYTHEUS__DISK_LINE < end) {
+        err = pytheus__disk_visit_line(file, *line, end, visit, user, line);
+    }
+    late = pytheus__disk_index_waiting(file);
+    return err ? err : late;
+}
+
 static pytheus_err pytheus__disk_visit_all(pytheus__disk *file, pytheus__disk_visit visit,
                                            void *user) {
     uint64_t end = PYTHEUS__DISK_GET(&file->header->used);
-    uint32_t line = (uint32_t)(pytheus__disk_first() / PYTHEUS__DISK_LINE);
-    pytheus_err err = PYTHEUS_OK;
-    while (!err && (uint64_t)line * PYTHEUS__DISK_LINE < end) {
-        err = pytheus__disk_visit_line(file, line, end, visit, user, &line);
-    }
+    uint32_t line = pytheus__disk_first_line();
+    pytheus_err err = pytheus__disk_visit_some(file, visit, user, end, SIZE_MAX, &line);
     if (!err && (uint64_t)line * PYTHEUS__DISK_LINE != end) {
         err = pytheus__disk_damaged(file, "its end");
     }
     return err;
 }
 
-/* Visits what was born after the first so many: with few, those alone, otherwise all that lives.
-   *seen becomes how many they were. */
-static pytheus_err pytheus__disk_visit_new(pytheus__disk *file, uint64_t *seen,
-                                           pytheus__disk_visit visit, void *user) {
-    uint64_t births = PYTHEUS__DISK_GET(&file->header->births);
+/* Visits what was born after the first so many. *is_all becomes true where all that lives has to be
+   visited instead: those that are still known are too few. */
+static pytheus_err pytheus__disk_visit_born(pytheus__disk *file, uint64_t seen, uint64_t births,
+                                            pytheus__disk_visit visit, void *user, bool *is_all) {
     uint64_t end = PYTHEUS__DISK_GET(&file->header->used), i;
-    pytheus_err err = PYTHEUS_OK;
-    bool all = births - *seen > PYTHEUS__DISK_BIRTHS / 2;
+    pytheus_err err = PYTHEUS_OK, late;
     uint32_t next;
-    for (i = *seen; !all && !err && i != births; i++) {
+    *is_all = births - seen > PYTHEUS__DISK_BATCH;
+    for (i = seen; !*is_all && !err && i != births; i++) {
         uint32_t line = PYTHEUS__DISK_GET(&file->header->born[i % PYTHEUS__DISK_BIRTHS]);
         err = pytheus__disk_visit_line(file, line, end, visit, user, &next);
     }
+    late = pytheus__disk_index_waiting(file);
+    err = err ? err : late;
     /* Some may have been overwritten while they were read. */
-    all |= PYTHEUS__DISK_GET(&file->header->births) - *seen > PYTHEUS__DISK_BIRTHS / 2;
-    if (all && err != PYTHEUS_ERR_NOMEM) {
-        err = pytheus__disk_visit_all(file, visit, user);
-    }
-    *seen = err ? *seen : births;
-    return err;
+    *is_all |= PYTHEUS__DISK_GET(&file->header->births) - seen > PYTHEUS__DISK_BATCH;
+    *is_all &= err != PYTHEUS_ERR_NOMEM;
+    return *is_all ? PYTHEUS_OK : err;
 }
 
 /* Learns what others have made. */
 static pytheus_err pytheus__disk_catch_up(pytheus__disk *file) {
+    uint64_t births;
+    pytheus_err err;
+    bool is_all;
     if (file->is_damaged) {
         return pytheus__disk_damaged(file, "seen before");
     }
     if (PYTHEUS__DISK_GET(&file->header->births) == file->seen) {
         return PYTHEUS_OK;
     }
-    return pytheus__disk_visit_new(file, &file->seen, pytheus__disk_index_record, NULL);
+    births = PYTHEUS__DISK_GET(&file->header->births);
+    err = pytheus__disk_visit_born(file, file->seen, births, pytheus__disk_index_record, NULL,
+                                   &is_all);
+    err = is_all ? pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL) : err;
+    file->seen = err ? file->seen : births;
+    return err;
 }
 
 /* What is looked for, or made. */
@@ -900,7 +1010,8 @@ typedef struct pytheus__disk_wish {
     const char *text;
     size_t size; /* of the text, of which so much tells it from others: */
     size_t identity_size;
-    size_t num_words;
+    size_t num_words, num_stripes;
+    size_t num_masked; /* words, from the first: the others are not of the value */
     bool is_counted;
     uint64_t mask;     /* 0, or anything else: it gets one */
     uint64_t words[3]; /* of a metric or gauge: what they begin as */
@@ -909,14 +1020,18 @@ typedef struct pytheus__disk_wish {
 static bool pytheus__disk_is_wish(pytheus__disk *file, const pytheus__disk_ref *ref,
                                   const pytheus__disk_wish *wish) {
     pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
+    pytheus__disk_layout layout;
+    size_t size;
     bool is_same;
     if (!record || PYTHEUS__DISK_GET(&record->life) != ref->life) {
         return false;
     }
-    is_same = record->metric == wish->metric && record->text_size >= wish->identity_size &&
-              (!wish->metric || record->text_size == wish->size) &&
-              record->num_words == wish->num_words &&
-              memcmp(pytheus__disk_text(record), wish->text, wish->identity_size) == 0;
+    layout = pytheus__disk_layout_in(record);
+    size = layout.size - layout.text;
+    is_same = record->metric == wish->metric && record->num_words == wish->num_words &&
+              size >= wish->identity_size && (!wish->metric || size == wish->size) &&
+              pytheus__disk_is_inside(record, &layout) &&
+              memcmp((const char *)record + layout.text, wish->text, wish->identity_size) == 0;
     return is_same && pytheus__disk_life_after(record) == ref->life;
 }
 
@@ -1109,27 +1224,34 @@ static uint64_t pytheus__disk_mask(uint64_t life) {
 
 static void pytheus__disk_fill(pytheus__disk_record *record, const pytheus__disk_wish *wish,
                                uint32_t line, uint64_t life) {
-    uint64_t *words = pytheus__disk_words(record);
-    size_t i;
+    const pytheus__disk_layout layout =
+        pytheus__disk_layout_of(wish->num_words, wish->num_stripes, wish->size);
+    uint64_t *words = (uint64_t *)(void *)((char *)record + layout.words);
+    size_t i, all = (layout.text - layout.words) / sizeof *words;
     record->mask = wish->mask ? pytheus__disk_mask(life) : 0;
     record->metric = wish->metric;
     record->num_words = (uint16_t)wish->num_words;
+    record->num_stripes = (uint8_t)wish->num_stripes;
     record->is_counted = wish->is_counted;
     record->text_size = (uint32_t)wish->size;
-    for (i = 0; i < wish->num_words; i++) {
-        bool is_masked = !wish->metric || i == 0 || wish->num_words != PYTHEUS__DISK_GAUGE_WORDS;
+    for (i = 0; i < all; i++) {
         uint64_t word = i < 3 ? wish->words[i] : 0;
-        PYTHEUS__DISK_PUT(&words[i], is_masked && wish->metric ? word ^ record->mask : word);
+        bool is_masked = i < wish->num_masked || wish->num_stripes > 1;
+        PYTHEUS__DISK_PUT(&words[i], is_masked ? word ^ record->mask : word);
     }
-    memcpy(pytheus__disk_text(record), wish->text, wish->size);
-    record->check = pytheus__disk_check(record, line, life);
+    memcpy((char *)record + layout.text, wish->text, wish->size);
+    record->check = pytheus__disk_check(record, &layout, line, life);
     PYTHEUS__DISK_PUT(&record->life, life);
+}
+
+static size_t pytheus__disk_size_of(const pytheus__disk_wish *wish) {
+    return pytheus__disk_layout_of(wish->num_words, wish->num_stripes, wish->size).size;
 }
 
 /* Makes the record, under the writing lock. */
 static pytheus_err pytheus__disk_add(pytheus__disk *file, const pytheus__disk_wish *wish) {
     pytheus__disk_header *header = file->header;
-    size_t bytes = sizeof(pytheus__disk_record) + wish->num_words * sizeof(uint64_t) + wish->size;
+    size_t bytes = pytheus__disk_size_of(wish);
     uint64_t life = ((header->last_life + 1) << 2) | 3, end = header->used;
     pytheus__disk_record *record = NULL;
     uint32_t lines, line, *first;
@@ -1531,7 +1653,7 @@ static void pytheus__disk_free(pytheus__disk *file) {
         }
     }
     for (i = 0; i < file->num_metrics; i++) {
-        free(file->metrics[i]);
+        PYTHEUS_FILE_FREE(file->metrics[i]);
     }
     if (file->data_fd >= 0) {
         (void)close(file->data_fd);
@@ -1540,17 +1662,17 @@ static void pytheus__disk_free(pytheus__disk *file) {
         (void)close(file->lock_fd);
     }
     (void)pthread_mutex_destroy(&file->lock);
-    free((void *)file->metrics);
-    free(file->index.at);
-    free(file->apart.at);
-    free(file->copy);
-    free(file->living);
-    free(file);
+    PYTHEUS_FILE_FREE((void *)file->metrics);
+    PYTHEUS_FILE_FREE(file->index.at);
+    PYTHEUS_FILE_FREE(file->apart.at);
+    PYTHEUS_FILE_FREE(file->copy);
+    PYTHEUS_FILE_FREE(file->living);
+    PYTHEUS_FILE_FREE(file);
 }
 
 /* NULL: no memory. */
 static pytheus__disk *pytheus__disk_new(const char *path) {
-    pytheus__disk *file = (pytheus__disk *)calloc(1, sizeof *file);
+    pytheus__disk *file = (pytheus__disk *)pytheus__disk_alloc(sizeof *file);
     if (!file) {
         (void)pytheus_fail(PYTHEUS_ERR_NOMEM, "%.100s: out of memory", path);
         return NULL;
@@ -1723,7 +1845,8 @@ static char *pytheus__disk_render(pytheus__disk_request *request, bool is_metric
             is_metric ? pytheus__disk_write_metric(&out, request->desc)
                       : pytheus__disk_write_series(&out, request->desc, request->file->slot);
         if (!out.at) {
-            out.at = out.size <= sizeof request->local ? request->local : (char *)malloc(out.size);
+            out.at = out.size <= sizeof request->local ? request->local
+                                                       : (char *)pytheus__disk_alloc(out.size);
         }
         if (!out.at) {
             (void)pytheus__disk_no_memory(request->file);
@@ -1753,7 +1876,9 @@ static pytheus_err pytheus__disk_get(pytheus__disk_request *request,
         request->is_full = wish->is_counted &&
                            pytheus__disk_words(request->metric->record)[PYTHEUS__DISK_NUM_SERIES] >=
                                request->desc->max_series;
-        err = request->is_full ? PYTHEUS_OK : pytheus__disk_add(file, wish);
+        err = request->is_full                     ? PYTHEUS_OK
+              : pytheus__disk_index_has_room(file) ? pytheus__disk_add(file, wish)
+                                                   : pytheus__disk_no_memory(file);
         err = err || request->is_full ? err : pytheus__disk_catch_up(file);
         request->found = pytheus__disk_find(file, wish);
     }
@@ -1767,6 +1892,7 @@ static pytheus_err pytheus__disk_get_metric(pytheus__disk_request *request) {
     char *text;
     memset(&wish, 0, sizeof wish);
     wish.num_words = PYTHEUS__DISK_METRIC_WORDS;
+    wish.num_stripes = 1;
     wish.words[PYTHEUS__DISK_MAX_SERIES] = request->desc->max_series;
     text = pytheus__disk_render(request, true, &wish);
     if (!text) {
@@ -1777,9 +1903,18 @@ static pytheus_err pytheus__disk_get_metric(pytheus__disk_request *request) {
         request->metric = pytheus__disk_metric_at(request->file, request->found.line);
     }
     if (text != request->local) {
-        free(text);
+        PYTHEUS_FILE_FREE(text);
     }
     return err;
+}
+
+/* To as many as a record has room for. */
+static void pytheus__disk_trim_stripes(pytheus__disk_wish *wish) {
+    const size_t most = (size_t)PYTHEUS__DISK_LONGEST * PYTHEUS__DISK_LINE;
+    while (wish->num_stripes > 1 &&
+           (wish->num_stripes > PYTHEUS__DISK_STRIPES || pytheus__disk_size_of(wish) > most)) {
+        wish->num_stripes /= 2;
+    }
 }
 
 static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
@@ -1790,9 +1925,11 @@ static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
     memset(&wish, 0, sizeof wish);
     wish.metric = request->metric->line;
     wish.is_counted = request->desc->max_series && request->desc->across == PYTHEUS_SHARED;
-    wish.num_words = pytheus__disk_record_words(&request->metric->desc);
+    wish.num_words = wish.num_masked = pytheus__disk_record_words(&request->metric->desc);
+    wish.num_stripes = request->desc->num_stripes;
     wish.mask = PYTHEUS__DISK_GET(&metric_words[PYTHEUS__DISK_HAD_REMOVAL]);
     if (pytheus__disk_is_gauge(request->desc->type)) {
+        wish.num_stripes = wish.num_masked = 1;
         wish.words[PYTHEUS__DISK_CHANGED] = pytheus__disk_bits(-pytheus__disk_now());
         wish.words[PYTHEUS__DISK_PROCESS] =
             request->desc->across != PYTHEUS_SHARED ? request->file->process : 0;
@@ -1801,9 +1938,10 @@ static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
     if (!text) {
         return PYTHEUS_ERR_NOMEM;
     }
+    pytheus__disk_trim_stripes(&wish);
     err = pytheus__disk_get(request, &wish);
     if (text != request->local) {
-        free(text);
+        PYTHEUS_FILE_FREE(text);
     }
     return err;
 }
@@ -1822,12 +1960,14 @@ static void pytheus__disk_take_over(const pytheus__disk *file, pytheus__disk_rec
 static void pytheus__disk_point(pytheus__disk *file, const pytheus__disk_metric *metric,
                                 pytheus__disk_ref ref, pytheus_words *words) {
     pytheus__disk_record *record = pytheus__disk_record_at(file, ref.line, UINT64_MAX);
+    pytheus__disk_layout layout;
     if (!record) {
         return;
     }
-    words->at = pytheus__disk_words(record);
-    words->num_stripes = 1;
-    words->stripe_words = metric->desc.num_words;
+    layout = pytheus__disk_layout_in(record);
+    words->at = (uint64_t *)(void *)((char *)record + layout.words);
+    words->num_stripes = record->num_stripes;
+    words->stripe_words = layout.stripe / sizeof *words->at;
     words->mask = record->mask;
     words->life = &record->life;
     words->life_value = ref.life;
@@ -1842,8 +1982,8 @@ static void pytheus__disk_point(pytheus__disk *file, const pytheus__disk_metric 
 /* Words of this process, where there is no room in the file. err says why. */
 static pytheus_err pytheus__disk_keep_private(pytheus__disk *file, const pytheus_series_desc *desc,
                                               pytheus_words *words, pytheus_err err) {
-    pytheus__disk_private *series = (pytheus__disk_private *)calloc(
-        1, sizeof *series + pytheus__disk_record_words(desc) * sizeof(uint64_t));
+    pytheus__disk_private *series = (pytheus__disk_private *)pytheus__disk_alloc(
+        sizeof *series + pytheus__disk_record_words(desc) * sizeof(uint64_t));
     if (!series) {
         return pytheus__disk_no_memory(file);
     }
@@ -1885,14 +2025,16 @@ static pytheus_err pytheus__disk_words_open(void *user, const pytheus_series_des
     if (!err && !words->at && !request.is_full) {
         err = pytheus__disk_refused(file->path, "a series is not in it");
     }
-    return err && !file->copy ? pytheus__disk_keep_private(file, desc, words, err) : err;
+    return err && err != PYTHEUS_ERR_NOMEM && !file->copy
+               ? pytheus__disk_keep_private(file, desc, words, err)
+               : err;
 }
 
 static void pytheus__disk_words_close(void *user, const pytheus_words *words) {
     pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
     if (words->series) {
         (void)__atomic_sub_fetch(&file->unshared, 1, __ATOMIC_RELAXED);
-        free(words->series);
+        PYTHEUS_FILE_FREE(words->series);
     }
 }
 
@@ -1955,24 +2097,20 @@ static pytheus_err pytheus__disk_words_remove(void *user, const pytheus_words *w
 
 /* -- what others have made -- */
 
+/* Series that are told in one go. */
+typedef struct pytheus__disk_batch {
+    pytheus__disk_ref refs[PYTHEUS__DISK_BATCH];
+    size_t used;
+} pytheus__disk_batch;
+
 static pytheus_err pytheus__disk_collect(pytheus__disk *file, pytheus__disk_record *record,
                                          pytheus__disk_ref ref, void *user) {
-    pytheus__disk_refs *refs = (pytheus__disk_refs *)user;
+    pytheus__disk_batch *batch = (pytheus__disk_batch *)user;
     const pytheus__disk_metric *metric =
         record->metric ? pytheus__disk_metric_at(file, record->metric) : NULL;
-    if (!metric || metric->is_apart) {
-        return PYTHEUS_OK;
+    if (metric && !metric->is_apart) {
+        batch->refs[batch->used++] = ref;
     }
-    if (refs->used == refs->size) {
-        size_t size = refs->size ? 2 * refs->size : 64;
-        pytheus__disk_ref *at = (pytheus__disk_ref *)realloc((void *)refs->at, size * sizeof *at);
-        if (!at) {
-            return pytheus__disk_no_memory(file);
-        }
-        refs->at = at;
-        refs->size = size;
-    }
-    refs->at[refs->used++] = ref;
     return PYTHEUS_OK;
 }
 
@@ -1987,13 +2125,19 @@ typedef struct pytheus__disk_told {
 static pytheus_err pytheus__disk_copy_series(pytheus__disk *file, const pytheus__disk_ref *ref,
                                              pytheus__disk_told *told) {
     pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
-    size_t size = record ? record->text_size : 0;
+    pytheus__disk_layout layout;
+    size_t size;
     told->metric = NULL;
-    if (!record || size > (size_t)record->size * PYTHEUS__DISK_LINE) {
+    if (!record) {
         return PYTHEUS_OK;
     }
+    layout = pytheus__disk_layout_in(record);
+    if (!pytheus__disk_is_inside(record, &layout)) {
+        return PYTHEUS_OK;
+    }
+    size = layout.size - layout.text;
     if (size > told->room) {
-        char *text = (char *)realloc(told->text, size);
+        char *text = (char *)PYTHEUS_FILE_REALLOC(told->text, size);
         if (!text) {
             return pytheus__disk_no_memory(file);
         }
@@ -2002,7 +2146,7 @@ static pytheus_err pytheus__disk_copy_series(pytheus__disk *file, const pytheus_
     }
     told->size = size;
     if (size) {
-        memcpy(told->text, pytheus__disk_text(record), size);
+        memcpy(told->text, (const char *)record + layout.text, size);
     }
     told->metric = pytheus__disk_metric_at(file, record->metric);
     if (told->metric) {
@@ -2015,7 +2159,7 @@ static pytheus_err pytheus__disk_copy_series(pytheus__disk *file, const pytheus_
 
 static pytheus_err pytheus__disk_tell(pytheus__disk *file, const pytheus__disk_ref *ref,
                                       pytheus__disk_told *told, pytheus_discovery *out) {
-    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
     pytheus_series_desc desc;
     pytheus_err err;
     (void)pthread_mutex_lock(&file->lock);
@@ -2033,30 +2177,62 @@ static pytheus_err pytheus__disk_tell(pytheus__disk *file, const pytheus__disk_r
     return err == PYTHEUS_ERR_NOMEM ? err : PYTHEUS_OK;
 }
 
+static pytheus_err pytheus__disk_tell_batch(pytheus__disk *file, pytheus__disk_batch *batch,
+                                            pytheus__disk_told *told, pytheus_discovery *out) {
+    pytheus_err err = PYTHEUS_OK;
+    size_t i;
+    for (i = 0; !err && i < batch->used; i++) {
+        err = pytheus__disk_tell(file, &batch->refs[i], told, out);
+    }
+    batch->used = 0;
+    return err;
+}
+
+/* Tells all that lives. */
+static pytheus_err pytheus__disk_tell_all(pytheus__disk *file, pytheus__disk_batch *batch,
+                                          pytheus__disk_told *told, pytheus_discovery *out) {
+    uint64_t end = PYTHEUS__DISK_GET(&file->header->used);
+    uint32_t line = pytheus__disk_first_line();
+    pytheus_err err = PYTHEUS_OK;
+    while (!err && (uint64_t)line * PYTHEUS__DISK_LINE < end) {
+        (void)pthread_mutex_lock(&file->lock);
+        err = pytheus__disk_visit_some(file, pytheus__disk_collect, batch, end, PYTHEUS__DISK_BATCH,
+                                       &line);
+        (void)pthread_mutex_unlock(&file->lock);
+        err = err ? err : pytheus__disk_tell_batch(file, batch, told, out);
+    }
+    return err;
+}
+
 static pytheus_err pytheus__disk_discover(void *user, pytheus_discovery *out) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
     pytheus__disk *file = backend->file;
-    pytheus__disk_refs refs = {NULL, 0, 0};
     pytheus__disk_told told = PYTHEUS__EMPTY;
-    uint64_t seen = PYTHEUS__DISK_GET(&backend->seen);
+    pytheus__disk_batch batch;
+    uint64_t seen = PYTHEUS__DISK_GET(&backend->seen), births;
+    bool is_all = false;
     pytheus_err err;
-    size_t i;
     if (PYTHEUS__DISK_GET(&file->header->births) == seen) {
         return PYTHEUS_OK;
     }
     memset((void *)&told, 0, sizeof told);
+    batch.used = 0;
     (void)pthread_mutex_lock(&file->lock);
     err = file->copy ? PYTHEUS_OK : pytheus__disk_catch_up(file);
-    err = err ? err : pytheus__disk_visit_new(file, &seen, pytheus__disk_collect, &refs);
+    births = PYTHEUS__DISK_GET(&file->header->births);
+    err =
+        err ? err
+            : pytheus__disk_visit_born(file, seen, births, pytheus__disk_collect, &batch, &is_all);
     (void)pthread_mutex_unlock(&file->lock);
-    for (i = 0; !err && i < refs.used; i++) {
-        err = pytheus__disk_tell(file, &refs.at[i], &told, out);
+    if (is_all) {
+        batch.used = 0;
+        err = pytheus__disk_tell_all(file, &batch, &told, out);
     }
+    err = err ? err : pytheus__disk_tell_batch(file, &batch, &told, out);
     if (!err) {
-        PYTHEUS__DISK_PUT(&backend->seen, seen);
+        PYTHEUS__DISK_PUT(&backend->seen, births);
     }
-    free(refs.at);
-    free(told.text);
+    PYTHEUS_FILE_FREE(told.text);
     /* A damaged file does not take away what is known. */
     return err == PYTHEUS_ERR_NOMEM || file->copy ? err : PYTHEUS_OK;
 }
@@ -2103,9 +2279,16 @@ static bool pytheus__disk_read_share(pytheus__disk *file, const pytheus__disk_re
                                      pytheus__disk_census *census, char *text,
                                      pytheus__disk_share *share) {
     pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
-    const uint64_t *words = record ? pytheus__disk_words(record) : NULL;
+    pytheus__disk_layout layout;
+    const uint64_t *words;
     size_t before = 0;
     if (!record || PYTHEUS__DISK_GET(&record->life) != ref->life) {
+        return false;
+    }
+    layout = pytheus__disk_layout_in(record);
+    words = (const uint64_t *)(const void *)((const char *)record + layout.words);
+    if (!pytheus__disk_is_inside(record, &layout) ||
+        layout.text < layout.words + PYTHEUS__DISK_GAUGE_WORDS * sizeof *words) {
         return false;
     }
     share->metric = pytheus__disk_metric_at(file, record->metric);
@@ -2115,7 +2298,7 @@ static bool pytheus__disk_read_share(pytheus__disk *file, const pytheus__disk_re
     if (share->metric->desc.across != PYTHEUS_SHARED) {
         before = sizeof(uint32_t);
         share->slot = pytheus__disk_slot_of(record);
-        if (share->slot >= PYTHEUS__DISK_SLOTS ||
+        if (layout.size - layout.text < before || share->slot >= PYTHEUS__DISK_SLOTS ||
             PYTHEUS__DISK_GET(&file->header->slots[share->slot].process) !=
                 PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_PROCESS]) ||
             !pytheus__disk_slot_lives(file, census, share->slot)) {
@@ -2123,9 +2306,9 @@ static bool pytheus__disk_read_share(pytheus__disk *file, const pytheus__disk_re
         }
         share->pid = PYTHEUS__DISK_GET(&file->header->slots[share->slot].pid);
     }
-    share->size = record->text_size - before;
+    share->size = layout.size - layout.text - before;
     share->values = text;
-    memcpy(text, pytheus__disk_text(record) + before, share->size);
+    memcpy(text, (const char *)record + layout.text + before, share->size);
     share->value =
         pytheus__disk_real(PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_VALUE]) ^ record->mask);
     share->changed = pytheus__disk_real(PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]));
@@ -2144,14 +2327,16 @@ static size_t pytheus__disk_apart_text(pytheus__disk *file) {
 }
 
 static pytheus_err pytheus__disk_read_shares(pytheus__disk *file, pytheus__disk_shares *shares) {
-    pytheus__disk_census *census = (pytheus__disk_census *)calloc(1, sizeof *census);
+    pytheus__disk_census *census = (pytheus__disk_census *)pytheus__disk_alloc(sizeof *census);
     size_t i, used = 0;
     shares->now = file->copy ? file->header->created : pytheus__disk_now();
-    shares->at = (pytheus__disk_share *)calloc(file->apart.used + 1, sizeof(pytheus__disk_share));
-    shares->metrics = (pytheus__disk_metric **)calloc(file->num_metrics + 1, sizeof(void *));
-    shares->text = (char *)malloc(pytheus__disk_apart_text(file));
+    shares->at = (pytheus__disk_share *)pytheus__disk_alloc((file->apart.used + 1) *
+                                                            sizeof(pytheus__disk_share));
+    shares->metrics =
+        (pytheus__disk_metric **)pytheus__disk_alloc((file->num_metrics + 1) * sizeof(void *));
+    shares->text = (char *)pytheus__disk_alloc(pytheus__disk_apart_text(file));
     if (!census || !shares->at || !shares->metrics || !shares->text) {
-        free(census);
+        PYTHEUS_FILE_FREE(census);
         return pytheus__disk_no_memory(file);
     }
     for (i = 0; i < file->apart.used; i++) {
@@ -2163,7 +2348,7 @@ static pytheus_err pytheus__disk_read_shares(pytheus__disk *file, pytheus__disk_
             shares->used++;
         }
     }
-    free(census);
+    PYTHEUS_FILE_FREE(census);
     for (i = 0; i < file->num_metrics; i++) {
         if (file->metrics[i]->is_apart) {
             shares->metrics[shares->num_metrics++] = file->metrics[i];
@@ -2310,9 +2495,9 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
                                "1 where the file is damaged: new series are not shared.",
                                is_damaged);
     }
-    free(shares.at);
-    free((void *)shares.metrics);
-    free(shares.text);
+    PYTHEUS_FILE_FREE(shares.at);
+    PYTHEUS_FILE_FREE((void *)shares.metrics);
+    PYTHEUS_FILE_FREE(shares.text);
     return err;
 }
 
@@ -2340,7 +2525,7 @@ static size_t pytheus__disk_processes(void *user, int64_t *pids, size_t room) {
 static void pytheus__disk_destroy(void *user) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
     pytheus__disk_leave(backend->file);
-    free(backend);
+    PYTHEUS_FILE_FREE(backend);
 }
 
 static void pytheus__disk_fill_backend(pytheus__disk_backend *user, pytheus_backend *backend) {
@@ -2355,6 +2540,7 @@ static void pytheus__disk_fill_backend(pytheus__disk_backend *user, pytheus_back
     backend->processes = pytheus__disk_processes;
     backend->forked = pytheus__disk_forked;
     backend->destroy = pytheus__disk_destroy;
+    backend->first_stripe = &user->file->slot;
 }
 
 PYTHEUS_API pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
@@ -2364,13 +2550,13 @@ PYTHEUS_API pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
     if (!desc || !desc->directory || !*desc->directory) {
         return pytheus_fail(PYTHEUS_ERR_CONFIG, "file: no directory (pytheus_file_directory)");
     }
-    user = (pytheus__disk_backend *)calloc(1, sizeof *user);
+    user = (pytheus__disk_backend *)pytheus__disk_alloc(sizeof *user);
     if (!user) {
         return pytheus_fail(PYTHEUS_ERR_NOMEM, "file: out of memory");
     }
     err = pytheus__disk_use(desc, &user->file);
     if (err) {
-        free(user);
+        PYTHEUS_FILE_FREE(user);
         return err;
     }
     user->num_forks = user->file->num_forks;
@@ -2399,7 +2585,7 @@ PYTHEUS_ANNOUNCE(pytheus__disk_class);
 
 static pytheus_err pytheus__disk_read_copy(pytheus__disk *file, uint64_t size) {
     uint64_t done = 0;
-    file->copy = (char *)calloc(1, (size_t)size + 1);
+    file->copy = size < SIZE_MAX ? (char *)pytheus__disk_alloc((size_t)size + 1) : NULL;
     if (!file->copy) {
         return pytheus__disk_no_memory(file);
     }
@@ -2447,7 +2633,7 @@ static pytheus_err pytheus__disk_find_living(pytheus__disk *file, int directory)
     if (fd < 0) {
         return PYTHEUS_OK;
     }
-    living = (bool *)calloc(PYTHEUS__DISK_SLOTS, sizeof *living);
+    living = (bool *)pytheus__disk_alloc(PYTHEUS__DISK_SLOTS * sizeof *living);
     for (slot = 0; living && slot < PYTHEUS__DISK_SLOTS; slot++) {
         living[slot] = file->header->slots[slot].process &&
                        ((known && slot == known->slot) || pytheus__disk_is_held(fd, slot, &pid));
@@ -2462,7 +2648,7 @@ static pytheus_err pytheus__disk_find_living(pytheus__disk *file, int directory)
     if (anybody) {
         file->living = living;
     } else {
-        free(living);
+        PYTHEUS_FILE_FREE(living);
     }
     return PYTHEUS_OK;
 }
@@ -2479,23 +2665,24 @@ static int pytheus__disk_open_to_read(int directory, const char *name) {
 }
 
 /* Opens the directory that the path is or is in; *name becomes that of the file there. */
-static int pytheus__disk_open_parent(const char *path, const char **name) {
+static pytheus_err pytheus__disk_open_parent(const char *path, const char **name, int *directory) {
     const char *slash = strrchr(path, '/');
     size_t size = slash ? (size_t)(slash - path) + 1 : 1;
-    int directory = open(path, PYTHEUS__DISK_DIRECTORY);
     char *parent;
+    *directory = open(path, PYTHEUS__DISK_DIRECTORY);
     *name = "pytheus.data";
-    if (directory >= 0) {
-        return directory;
-    }
-    parent = (char *)calloc(1, size + 1);
-    if (parent) {
+    if (*directory < 0) {
+        parent = (char *)pytheus__disk_alloc(size + 1);
+        if (!parent) {
+            return pytheus_fail(PYTHEUS_ERR_NOMEM, "%.100s: out of memory", path);
+        }
         memcpy(parent, slash ? path : ".", size);
         *name = slash ? slash + 1 : path;
-        directory = open(parent, PYTHEUS__DISK_DIRECTORY);
-        free(parent);
+        *directory = open(parent, PYTHEUS__DISK_DIRECTORY);
+        PYTHEUS_FILE_FREE(parent);
     }
-    return directory;
+    return *directory < 0 ? pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s", path, strerror(errno))
+                          : PYTHEUS_OK;
 }
 
 static pytheus_err pytheus__disk_load(pytheus__disk *file, int directory, const char *name) {
@@ -2520,12 +2707,13 @@ static pytheus_err pytheus__disk_load(pytheus__disk *file, int directory, const 
 
 /* A file that somebody was changing while it was read may look damaged once. */
 static pytheus_err pytheus__disk_load_calmly(const char *path, pytheus__disk **file) {
-    pytheus_err err = PYTHEUS_ERR_BACKEND;
     const char *name;
-    int tries, directory = pytheus__disk_open_parent(path, &name);
-    if (directory < 0) {
-        return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: %s", path, strerror(errno));
+    int tries, directory;
+    pytheus_err err = pytheus__disk_open_parent(path, &name, &directory);
+    if (err) {
+        return err;
     }
+    err = PYTHEUS_ERR_BACKEND;
     for (tries = 0; tries < 3 && err == PYTHEUS_ERR_BACKEND; tries++) {
         *file = pytheus__disk_new(path);
         if (!*file) {

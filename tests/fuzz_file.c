@@ -52,6 +52,8 @@ static void make_image(void) {
     pytheus_counter_inc(pytheus_counter_labels(c, "a", "3", "b", "4"));
     pytheus_histogram_observe(pytheus_histogram_new(&(pytheus_desc){.name = "h", .registry = r}),
                               1);
+    pytheus_counter_inc(
+        pytheus_counter_new(&(pytheus_desc){.name = "s_total", .registry = r, .stripes = 4}));
     pytheus_gauge_set(pytheus_gauge_new(&(pytheus_desc){
                           .name = "g", .registry = r, .across = PYTHEUS_PER_PROCESS}),
                       2);
@@ -76,9 +78,9 @@ static void seal(char *bytes) {
         if (!record->size || (uint64_t)record->size * PYTHEUS__DISK_LINE > room)
             record->size = 1;
         record->size_check = pytheus__disk_size_check(line, record->size);
-        room = (uint64_t)record->size * PYTHEUS__DISK_LINE - sizeof *record;
-        if ((uint64_t)record->num_words * 8 + record->text_size <= room)
-            record->check = pytheus__disk_check(record, line, record->life);
+        pytheus__disk_layout layout = pytheus__disk_layout_in(record);
+        if (pytheus__disk_is_inside(record, &layout))
+            record->check = pytheus__disk_check(record, &layout, line, record->life);
         at += (uint64_t)record->size * PYTHEUS__DISK_LINE;
     }
 }

@@ -68,6 +68,7 @@ static bool make_all(const service *s, void *argument) {
     pytheus_histogram_observe(h, 0.25);
     pytheus_histogram_observe(h, 7);
     pytheus_summary_observe(SUMMARY(r, .name = "s"), 2);
+    pytheus_counter_inc(COUNTER(r, .name = "spread_total", .stripes = 4));
     pytheus_stateset_switch(
         pytheus_stateset_new(&(pytheus_desc){.registry = r, .name = "st", .states = {"off", "on"}}),
         "on");
@@ -83,6 +84,7 @@ static const char everything[] =
     "# TYPE h histogram\nh_bucket{le=\"0.5\"} 1\nh_bucket{le=\"1e+06\"} 2\n"
     "h_bucket{le=\"+Inf\"} 2\nh_sum 7.25\nh_count 2\n"
     "# TYPE s summary\ns_sum 2\ns_count 1\n"
+    "# TYPE spread_total counter\nspread_total 1\n"
     "# TYPE st gauge\nst{st=\"off\"} 0\nst{st=\"on\"} 1\n"
     "# TYPE i_info gauge\ni_info{version=\"1.2\"} 1\n";
 
@@ -175,6 +177,165 @@ TEST_SERVICE(s, registries_of_one_process_share_it) {
     CHECK_LINE(b, "x_total 2");
     CHECK_LINE(b, "requests_total{method=\"GET\"} 1");
     pytheus_registry_free(b);
+}
+
+/* -- stripes -- */
+
+/* What a process that asks for so many adds to series of all kinds that spread. */
+enum { ROUNDS = 1000, PARTS = 4 };
+
+static pytheus_counter spread_counter(pytheus_registry *r, unsigned stripes) {
+    return COUNTER(r, .name = "c_total", .required_labels = {"a"}, .stripes = stripes);
+}
+
+static pytheus_histogram spread_histogram(pytheus_registry *r, unsigned stripes) {
+    return HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2, 4}, .num_buckets = 3,
+                     .stripes = stripes);
+}
+
+static bool spread_out(const service *s, void *argument) {
+    unsigned stripes = *(const unsigned *)argument;
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = pytheus_counter_labels(spread_counter(r, stripes), "a", "1");
+    pytheus_histogram h = spread_histogram(r, stripes);
+    pytheus_summary sum = SUMMARY(r, .name = "s", .stripes = stripes);
+    for (int i = 0; i < ROUNDS; i++) {
+        pytheus_counter_inc(c);
+        pytheus_counter_add(c, 0.5);
+        pytheus_histogram_observe(h, i % PARTS);
+        pytheus_summary_observe(sum, 2);
+    }
+    pytheus_registry_free(r);
+    return true;
+}
+
+static const char spread_page[] =
+    "# TYPE c_total counter\nc_total{a=\"1\"} 6000\n"
+    "# TYPE h histogram\nh_bucket{le=\"1\"} 2000\nh_bucket{le=\"2\"} 3000\n"
+    "h_bucket{le=\"4\"} 4000\nh_bucket{le=\"+Inf\"} 4000\nh_sum 6000\nh_count 4000\n"
+    "# TYPE s summary\ns_sum 8000\ns_count 4000\n";
+
+static pytheus_words words_of(pytheus_view view) {
+    const pytheus_backend *backend;
+    pytheus_words words;
+    memset(&words, 0, sizeof words);
+    CHECK_ERR(pytheus_view_words(view, &backend, &words), PYTHEUS_OK);
+    return words;
+}
+
+TEST_SERVICE(s, processes_spread_over_stripes) {
+    unsigned asked[PARTS] = {8, 1, 0, 64}; /* the first one makes the series */
+    pytheus_registry *r = service_join(s);
+    for (int i = 0; i < PARTS; i++)
+        service_run(s, spread_out, &asked[i]);
+    CHECK_PAGE(r, spread_page);
+    pytheus_counter c = pytheus_counter_labels(spread_counter(r, 2), "a", "1");
+    pytheus_words words = words_of(c.view);
+    CHECK_INT(words.num_stripes, 8);
+    CHECK_INT(words.stripe_words, 8);
+    CHECK_INT((uintptr_t)words.at % 64, 0);
+    words = words_of(spread_histogram(r, 2).view);
+    CHECK_INT(words.num_stripes, 8);
+    CHECK_INT((uintptr_t)words.at % 64, 0);
+    CHECK_PAGE(r, spread_page);
+    pytheus_registry_free(r);
+    pytheus_registry *again = service_open(s, true);
+    CHECK_PAGE(again, spread_page);
+    pytheus_registry_free(again);
+}
+
+TEST_SERVICE(s, each_process_has_a_stripe_of_its_own) {
+    unsigned eight = 8;
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = pytheus_counter_labels(spread_counter(r, 8), "a", "1");
+    service_member member = service_begin_member(s, spread_out, &eight);
+    pytheus_counter_inc(c);
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        pytheus_counter_inc(c);
+        _exit(0);
+    }
+    CHECK_INT(service_wait(child), 0);
+    pytheus_words words = words_of(c.view);
+    int used = 0;
+    for (size_t i = 0; i < words.num_stripes; i++)
+        used += words.at[i * words.stripe_words] != 0;
+    CHECK_INT(used, 3);
+    CHECK_LINE(r, "c_total{a=\"1\"} 1502");
+    CHECK_VALUE(c, 1502);
+    service_end_member(member);
+    pytheus_registry_free(r);
+}
+
+TEST_SERVICE(s, spread_series_are_set_cleared_and_removed) {
+    unsigned four = 4;
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = spread_counter(r, 4);
+    pytheus_histogram h = spread_histogram(r, 4);
+    for (int i = 0; i < 3; i++) {
+        pytheus_counter one = pytheus_counter_labels(c, "a", "1");
+        CHECK_INT(words_of(one.view).num_stripes, 4);
+        CHECK_VALUE(one, 0);
+        service_run(s, spread_out, &four);
+        CHECK_VALUE(one, 1500);
+        CHECK_ERR(pytheus_counter_set(one, 7), PYTHEUS_OK);
+        pytheus_counter_inc(one);
+        CHECK_LINE(r, "c_total{a=\"1\"} 8");
+        CHECK_LINE(r, "h_count 1000");
+        CHECK_ERR(pytheus_view_clear(h.view), PYTHEUS_OK);
+        CHECK_LINE(r, "h_count 0");
+        CHECK_ERR(pytheus_view_remove(one.view), PYTHEUS_OK);
+        CHECK_ERR(pytheus_counter_inc(one), PYTHEUS_ERR_REMOVED);
+    }
+    pytheus_registry_free(r);
+}
+
+TEST_SERVICE(s, as_many_stripes_as_a_record_has_room_for) {
+    double bounds[200];
+    for (int i = 0; i < 200; i++)
+        bounds[i] = i;
+    pytheus_registry *r = service_join(s), *other = service_join(s);
+    pytheus_histogram h =
+        HISTOGRAM(r, .name = "h", .buckets = bounds, .num_buckets = 200, .stripes = 64);
+    pytheus_histogram_observe(h, 150);
+    pytheus_gauge g = GAUGE(r, .name = "g", .stripes = 64);
+    pytheus_gauge_set(g, 3);
+    CHECK_INT(words_of(h.view).num_stripes, 32);
+    CHECK_INT(words_of(g.view).num_stripes, 1);
+    CHECK_LINE(other, "h_count 1");
+    CHECK_LINE(other, "g 3");
+    pytheus_registry_free(r);
+    pytheus_registry_free(other);
+}
+
+/* Of every size that a record may be used again for. */
+TEST_SERVICE(s, what_is_used_again_begins_at_0) {
+    pytheus_registry *r = service_join(s);
+    double bounds[20];
+    for (int i = 0; i < 20; i++)
+        bounds[i] = i;
+    for (size_t n = 1; n <= 20; n++) {
+        char name[20];
+        snprintf(name, sizeof name, "h%u", (unsigned)n);
+        pytheus_histogram h =
+            HISTOGRAM(r, .name = name, .required_labels = {"a"}, .buckets = bounds,
+                      .num_buckets = n, .stripes = n % 2 ? 1 : 4);
+        pytheus_histogram first = pytheus_histogram_labels(h, "a", "1");
+        pytheus_histogram_observe(first, 0.5);
+        CHECK_ERR(pytheus_view_remove(first.view), PYTHEUS_OK);
+        for (int i = 0; i < 2; i++) {
+            pytheus_histogram again = pytheus_histogram_labels(h, "a", i ? "3" : "2");
+            double count = NAN;
+            const char *pairs[] = {"a", i ? "3" : "2"};
+            pytheus_histogram_observe(again, 0.5);
+            snprintf(name, sizeof name, "h%u_count", (unsigned)n);
+            CHECK_ERR(pytheus_sample_value(r, name, pairs, 2, &count), PYTHEUS_OK);
+            CHECK_DOUBLE(count, 1);
+            CHECK_ERR(pytheus_view_remove(again.view), PYTHEUS_OK);
+        }
+    }
+    pytheus_registry_free(r);
 }
 
 /* -- fork -- */

@@ -42,7 +42,8 @@ static pytheus_gauge summed;
 static void define_all(pytheus_registry *r) {
     labelled = COUNTER(r, .name = "x_total", .required_labels = {"a"});
     plain = COUNTER(r, .name = "base_total", .help = "Must stay at 7.");
-    timed = HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2}, .num_buckets = 2);
+    timed = HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2}, .num_buckets = 2,
+                      .stripes = 2);
     summed = GAUGE(r, .name = "g", .across = PYTHEUS_SUM);
 }
 
@@ -300,8 +301,8 @@ typedef struct work {
 static bool count_forever(const service *s, const work *w, long n) {
     pytheus_registry *r = service_join(s);
     pytheus_counter c = COUNTER(r, .name = "x_total", .required_labels = {"who"});
-    pytheus_histogram h =
-        HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2}, .num_buckets = 2);
+    pytheus_histogram h = HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2},
+                                    .num_buckets = 2, .stripes = 8);
     pytheus_counter own, all = pytheus_counter_labels(c, "who", "all");
     char text[20];
     snprintf(text, sizeof text, "%d", w->place);
