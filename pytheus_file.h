@@ -49,12 +49,25 @@
    processes together. Removing and clearing, likewise. Functions of gauges and exemplars belong to
    their process.
 
+   STRIPES. Processes and threads that add to one counter, histogram or summary all the time wait
+   for each other's cache line. With .stripes = 8 in its desc its series have 8 sets of words, of 64
+   bytes and more, over which they spread: each process begins at another. Who makes a series
+   decides for all. Here none spreads by itself: its words would have to move, or others that go on
+   adding to the old ones would have to be waited for.
+
    LIMITS. When the disk is full, new series live in their process alone: labels() tells the error,
    and pytheus_file_unshared_series counts them; what is there goes on. 1,024 processes at once; a
-   series takes up to 64 KB. Linux, with GCC or Clang; one machine: file systems of a network are
-   refused. Containers may share the directory, as one user. A series takes 128 bytes of the file,
-   or more with long labels, of removed ones it is used again. A process that is stopped (SIGSTOP)
-   while it makes a series lets others that make one wait, but never those that count. */
+   series takes up to 64 KB. Linux, with GCC or Clang; one machine: on file systems of a network or
+   a cluster, or that a host shares with its machines, memory of files is not that of all, and they
+   are refused: NFS, SMB, 9P, Ceph, AFS, Coda, NCP, Lustre, GPFS, BeeGFS, PanFS, IBRIX, OCFS2, GFS2,
+   virtiofs, those of VirtualBox, VMware and Parallels, and all of FUSE, of which the system does not
+   tell what is behind. Containers may share the directory, as one user. A series takes 128 bytes of
+   the file, or more with long labels, of removed ones it is used again. A process that is stopped
+   (SIGSTOP) while it makes a series lets others that make one wait, but never those that count.
+
+   Without memory all fails with PYTHEUS_ERR_NOMEM, and can be repeated. PYTHEUS_FILE_REALLOC(p,
+   size) and PYTHEUS_FILE_FREE(p), defined where the implementation is, take the place of malloc's:
+   all registries of a process share what is known of a file, so theirs can't be used. */
 
 #ifndef PYTHEUS_FILE_H
 #define PYTHEUS_FILE_H
@@ -1392,13 +1405,32 @@ static void pytheus__disk_forked(void *user) {
 
 /* ==== OPENING IT ==== */
 
-/* Where processes of several machines may see each other's writes late, or never. */
+/* Where processes of several machines may see each other's writes late, or never; numbers of
+   linux/magic.h, and of those that are not part of Linux. */
 static bool pytheus__disk_is_remote(int fd) {
 #ifdef __linux__
     static const uint32_t remote[] = {
-        0x6969,     0xff534d42, 0xfe534d42, 0x517b,     0x01021997, 0x65735546, 0x00c36400,
-        0x5346414f, 0x6b414653, 0x0bd00bd0, 0x47504653, 0x73757245, 0x564c,     0x19830326,
-        0xaad7aaea, 0x786f4256, 0x7461636f, 0x01161970, 0x013111a8, 0xbacbacbc,
+        0x6969,     /* NFS */
+        0x517b,     /* SMB */
+        0xff534d42, /* CIFS */
+        0xfe534d42, /* SMB2 */
+        0x01021997, /* 9P */
+        0x65735546, /* FUSE, and virtiofs */
+        0x00c36400, /* Ceph */
+        0x5346414f, /* AFS */
+        0x6b414653, /* AFS in the kernel */
+        0x73757245, /* Coda */
+        0x564c,     /* NCP */
+        0x0bd00bd0, /* Lustre */
+        0x47504653, /* GPFS */
+        0x19830326, /* BeeGFS */
+        0xaad7aaea, /* PanFS */
+        0x013111a8, /* IBRIX */
+        0x7461636f, /* OCFS2 */
+        0x01161970, /* GFS2 */
+        0x786f4256, /* VirtualBox */
+        0xbacbacbc, /* VMware */
+        0x7c7c6673, /* Parallels */
     };
     struct statfs status;
     size_t i;

@@ -1,5 +1,21 @@
 /* Many processes, one page: pytheus_file.h as its users see it. */
 #define _GNU_SOURCE
+#include <stdint.h>
+#ifdef __linux__
+#include <sys/vfs.h>
+
+/* What the system says that the directory's file system is; 0: what it is. */
+static uint32_t told_type;
+
+static inline int tell_type(int fd, struct statfs *status) {
+    int result = fstatfs(fd, status);
+    if (told_type)
+        status->f_type = (__typeof__(status->f_type))told_type;
+    return result;
+}
+#define fstatfs(fd, status) tell_type(fd, status)
+#endif
+
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
 
@@ -938,13 +954,10 @@ static bool mount_small(const service *s, int bytes) {
     return geteuid() == 0 && mount("tmpfs", s->directory, "tmpfs", 0, options) == 0;
 }
 
-static void fill_disk(const service *s, int bytes) {
+/* Makes more series than there is room for. */
+static void fill_disk(pytheus_registry *r) {
     enum { SERIES = 6000 };
-    pytheus_registry *r = service_open(s, false);
-    if (!r) {
-        CHECK(bytes < 65536 + 4096);
-        return;
-    }
+    double before = sum_of(r, "x_total");
     pytheus_counter c = COUNTER(r, .name = "x_total", .required_labels = {"a"});
     static pytheus_counter series[SERIES];
     for (int i = 0; i < SERIES; i++) {
@@ -955,11 +968,10 @@ static void fill_disk(const service *s, int bytes) {
     }
     for (int i = 0; i < SERIES; i++)
         CHECK_ERR(pytheus_counter_inc(series[i]), PYTHEUS_OK);
-    CHECK_DOUBLE(sum_of(r, "x_total"), 2.0 * SERIES);
+    CHECK_DOUBLE(sum_of(r, "x_total"), before + 2.0 * SERIES);
     CHECK(sum_of(r, "pytheus_file_unshared_series") > 0);
     CHECK_ERR(logged.err, PYTHEUS_ERR_IO);
     CHECK(strstr(logged.sentence, "No space left on device") != NULL);
-    pytheus_registry_free(r);
 }
 
 TEST_SERVICE(s, a_full_disk_loses_nothing) {
@@ -968,9 +980,130 @@ TEST_SERVICE(s, a_full_disk_loses_nothing) {
         if (!mount_small(s, sizes[i])) {
             SKIP("no file system can be mounted");
         }
-        fill_disk(s, sizes[i]);
+        pytheus_registry *r = service_open(s, false);
+        CHECK(r || sizes[i] < 65536 + 4096);
+        if (r)
+            fill_disk(r);
+        pytheus_registry_free(r);
         CHECK(umount(s->directory) == 0);
     }
+}
+
+/* A process with mounts of its own, which go with it, in which a shell has done what the format
+   says with the directory. */
+static bool mounts_own(const char *format, const service *s) {
+    char command[400];
+    snprintf(command, sizeof command, format, s->directory, s->directory, s->directory);
+    return unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           system(command) == 0;
+}
+
+enum { NO_MOUNT = 77 };
+
+/* Runs it in a process; false: it has found that what it needs can't be mounted. */
+static bool run_with_mounts(const service *s, service_work work, void *argument) {
+    int status = service_wait(service_start(s, work, argument));
+    if (WIFEXITED(status) && WEXITSTATUS(status) == NO_MOUNT)
+        return false;
+    CHECK_INT(status, 0);
+    return true;
+}
+
+/* Leaves nothing free. */
+static void fill_up(const service *s) {
+    static const char zeros[1024];
+    int fd = open(service_path(s, "filler"), O_WRONLY | O_CREAT, 0600);
+    while (write(fd, zeros, sizeof zeros) > 0) {
+    }
+    CHECK_INT(errno, ENOSPC);
+    CHECK(fsync(fd) == 0 && close(fd) == 0);
+}
+
+/* What was reserved can be used to the end, although nothing else is left. */
+static bool fill_ext4(const service *s, void *argument) {
+    if (!mounts_own(argument ? "PATH=$PATH:/sbin:/usr/sbin && truncate -s 4M %s.ext4 && "
+                               "mkfs.ext4 -q -F -m 0 %s.ext4 && mount -o loop %s.ext4 %1$s"
+                             : "PATH=$PATH:/sbin:/usr/sbin && truncate -s 1M %s.ext4 && mkfs.ext4 "
+                               "-q -F -m 0 -b 1024 %s.ext4 && mount -o loop %s.ext4 %1$s",
+                    s))
+        _exit(NO_MOUNT);
+    chmod(s->directory, 0700);
+    pytheus_registry *r = service_join(s);
+    if (argument)
+        fill_up(s);
+    fill_disk(r);
+    if (!argument)
+        fill_up(s);
+    fill_disk(r);
+    pytheus_registry_free(r);
+    unlink(service_path(s, "pytheus.data"));
+    fill_up(s);
+    CHECK_ERR(joining(s, false), PYTHEUS_ERR_IO);
+    return check_num_failed == 0 && umount(s->directory) == 0;
+}
+
+TEST_SERVICE(s, a_full_ext4_loses_nothing) {
+    char image[120];
+    char late[] = "filled up at once";
+    bool was_mounted = run_with_mounts(s, fill_ext4, NULL) && run_with_mounts(s, fill_ext4, late);
+    snprintf(image, sizeof image, "%s.ext4", s->directory);
+    unlink(image);
+    if (!was_mounted) {
+        SKIP("no ext4 in a loop device can be mounted (root, e2fsprogs, /dev/loop-control)");
+    }
+}
+
+/* -- file systems -- */
+
+static bool join_over_fuse(const service *s, void *argument) {
+    char sentence[300];
+    (void)argument;
+    if (!mounts_own("bindfs /dev/shm %s", s))
+        _exit(NO_MOUNT);
+    chmod(s->directory, 0700);
+    CHECK_ERR(joining(s, false), PYTHEUS_ERR_BACKEND);
+    snprintf(
+        sentence, sizeof sentence,
+        "%s: memory of files is not shared reliably on this file system: use a local directory",
+        s->directory);
+    CHECK_STR(pytheus_last_error(), sentence);
+    return umount(s->directory) == 0 && check_num_failed == 0;
+}
+
+TEST_SERVICE(s, a_file_system_in_a_process_is_refused) {
+    if (!run_with_mounts(s, join_over_fuse, NULL)) {
+        SKIP("no FUSE can be mounted (root, bindfs, /dev/fuse)");
+    }
+}
+
+TEST_SERVICE(s, file_systems_of_a_network_are_refused) {
+    static const struct {
+        uint32_t type; /* as in statfs(2) and linux/magic.h */
+        bool is_good;
+    } types[] = {
+        {0x6969, false},     /* NFS */
+        {0xff534d42, false}, /* CIFS */
+        {0xfe534d42, false}, /* SMB2 */
+        {0x517b, false},     /* SMB */
+        {0x01021997, false}, /* 9P */
+        {0x65735546, false}, /* FUSE, virtiofs */
+        {0x00c36400, false}, /* Ceph */
+        {0x5346414f, false}, /* AFS */
+        {0x0bd00bd0, false}, /* Lustre */
+        {0x01161970, false}, /* GFS2 */
+        {0x7461636f, false}, /* OCFS2 */
+        {0xef53, true},      /* ext4 */
+        {0x01021994, true},  /* tmpfs */
+        {0x58465342, true},  /* XFS */
+        {0x9123683e, true},  /* Btrfs */
+        {0x794c7630, true},  /* overlay */
+        {0x2fc12fc1, true},  /* ZFS */
+    };
+    for (size_t i = 0; i < COUNT_OF(types); i++) {
+        told_type = types[i].type;
+        CHECK_ERR(joining(s, false), types[i].is_good ? PYTHEUS_OK : PYTHEUS_ERR_BACKEND);
+    }
+    told_type = 0;
 }
 
 /* -- containers -- */
