@@ -259,7 +259,7 @@ bench-peers: export SECONDS_MOST := 1500
 bench-peers: ## the same beside the clients that Debian has, with plots: 15 to 25 minutes
 	@tests/install core report http plots peer-cpp peer-go peer-rust peer-python
 	+@$(BUILD) $(BENCH)/bench $(BENCH)/served $(PEERS)
-	@bench/run $(BENCH)/bench $(BENCH)/served $(PEERS) bench/peers/client_python.py
+	@bench/run $(BENCH)/bench $(BENCH)/served $(PEERS) bench/peers/client_python.py bench/peers/client_python_processes.py
 
 contention: ## compare two ways to spread a series over threads, as bench/CONTENTION.md tells
 	@tests/install core

@@ -59,11 +59,12 @@
    and pytheus_file_unshared_series counts them; what is there goes on. 1,024 processes at once; a
    series takes up to 64 KB. Linux, with GCC or Clang; one machine: on file systems of a network or
    a cluster, or that a host shares with its machines, memory of files is not that of all, and they
-   are refused: NFS, SMB, 9P, Ceph, AFS, Coda, NCP, Lustre, GPFS, BeeGFS, PanFS, IBRIX, OCFS2, GFS2,
-   virtiofs, those of VirtualBox, VMware and Parallels, and all of FUSE, of which the system does not
-   tell what is behind. Containers may share the directory, as one user. A series takes 128 bytes of
-   the file, or more with long labels, of removed ones it is used again. A process that is stopped
-   (SIGSTOP) while it makes a series lets others that make one wait, but never those that count.
+   are refused: NFS, SMB, 9P, Ceph, AFS, Coda, NCP, Lustre, GPFS, BeeGFS, PanFS, IBRIX, OCFS2,
+   GFS2, virtiofs, those of VirtualBox, VMware and Parallels, and all of FUSE, of which the system
+   does not tell what is behind. Containers may share the directory, as one user. A series takes
+   128 bytes of the file, or more with long labels, of removed ones it is used again. A process
+   that is stopped (SIGSTOP) while it makes a series lets others that make one wait, but never
+   those that count.
 
    Without memory all fails with PYTHEUS_ERR_NOMEM, and can be repeated. PYTHEUS_FILE_REALLOC(p,
    size) and PYTHEUS_FILE_FREE(p), defined where the implementation is, take the place of malloc's:

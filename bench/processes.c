@@ -1,5 +1,6 @@
 /* Many processes, one page: the shared file. The floor of an increment is that in the process. */
 #include "bench.h"
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #define PYTHEUS_FILE_IMPLEMENTATION
@@ -32,19 +33,24 @@ static pytheus_registry *join(void) {
     return pytheus_registry_new(&(pytheus_registry_desc){.backend = &backend});
 }
 
-static pytheus_counter define(pytheus_registry *registry) {
+static pytheus_counter define_spread(pytheus_registry *registry, unsigned stripes) {
     return pytheus_counter_new(&(pytheus_desc){.name = "http_requests_total",
                                                .help = "What a program would measure.",
                                                .required_labels = {"method", "path"},
                                                .max_series = 2 * MANY,
+                                               .stripes = stripes,
                                                .registry = registry});
 }
 
-static void make_series(pytheus_registry *registry, size_t num) {
+static pytheus_counter define(pytheus_registry *registry) {
+    return define_spread(registry, 0);
+}
+
+static void make_series(pytheus_registry *registry, size_t first, size_t num) {
     pytheus_counter metric = define(registry);
-    harness_labels labels = harness_labels_new(num);
+    harness_labels labels = harness_labels_new(first + num);
     size_t i;
-    for (i = 0; i < num; i++)
+    for (i = first; i < first + num; i++)
         pytheus_counter_inc(pytheus_counter_labels(metric, "method", harness_method(&labels, i),
                                                    "path", labels.paths[i]));
     harness_labels_free(&labels);
@@ -75,6 +81,62 @@ static void bench_inc(void) {
     end_service();
 }
 
+/* What the processes of a bench share. */
+typedef struct together {
+    unsigned num_ready;
+    double ns[2];
+} together;
+
+static void inc_together(together *shared, pytheus_counter counter, unsigned process) {
+    enum { NUM_OPS = 300000 };
+    harness_pin(process);
+    inc(&counter, process, NUM_OPS / 16);
+    harness_wait_for(&shared->num_ready, 2);
+    harness_watch watch = harness_watch_start();
+    inc(&counter, process, NUM_OPS);
+    shared->ns[process] = harness_watch_stop(&watch) / NUM_OPS;
+}
+
+/* Nanoseconds of an increment while another process does the same; NAN: disturbed. */
+static double time_together(pytheus_counter counter) {
+    together *shared = (together *)mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    pid_t processes[2];
+    double ns;
+    unsigned i;
+    harness_expect(shared != MAP_FAILED, "no memory");
+    for (i = 0; i < 2; i++) {
+        processes[i] = fork();
+        if (!processes[i]) {
+            inc_together(shared, counter, i);
+            _exit(0);
+        }
+    }
+    for (i = 0; i < 2; i++)
+        waitpid(processes[i], NULL, 0);
+    ns = (shared->ns[0] + shared->ns[1]) / 2;
+    munmap(shared, sizeof *shared);
+    return ns;
+}
+
+static void bench_inc_together(const char *name, unsigned stripes) {
+    double times[HARNESS_REPETITIONS], began = harness_now();
+    size_t num = 0;
+    pytheus_registry *registry;
+    pytheus_counter counter;
+    begin_service();
+    registry = join();
+    counter =
+        pytheus_counter_labels(define_spread(registry, stripes), "method", "GET", "path", "/");
+    while (num < HARNESS_REPETITIONS && harness_now() - began < HARNESS_SECONDS_MOST * 1e9) {
+        times[num] = time_together(counter);
+        num += isnan(times[num]) ? 0 : 1;
+    }
+    harness_print(name, OURS, harness_median(times, num));
+    pytheus_registry_free(registry);
+    end_service();
+}
+
 /* ---- a page ---- */
 
 static pytheus_err throw_away(void *user, const char *bytes, size_t size) {
@@ -92,8 +154,9 @@ static void write_pages(void *user, unsigned thread, size_t num_ops) {
     harness_expect(sum > num_ops * SERIES, "an empty page");
 }
 
-/* Microseconds of a page that is written by one of the processes. */
-static void bench_page(void) {
+/* Microseconds of a page that is written by one of the processes, which have the same series, or
+   each its own. */
+static void bench_page(const char *name, bool distinct) {
     pid_t others[PROCESSES];
     int ready[2], i;
     char byte = 0;
@@ -103,7 +166,7 @@ static void bench_page(void) {
     for (i = 0; i < PROCESSES; i++) {
         others[i] = fork();
         if (!others[i]) {
-            make_series(join(), SERIES);
+            make_series(join(), distinct ? (size_t)i * SERIES : 0, SERIES);
             harness_expect(write(ready[1], &byte, 1) == 1, "no pipe");
             pause();
         }
@@ -113,7 +176,7 @@ static void bench_page(void) {
     registry = join();
     harness_side side = {OURS,
                          {.loop = write_pages, .user = registry, .num_ops = 10, .parts = 1000}};
-    harness_compare("file-scrape", &side, 1);
+    harness_compare(name, &side, 1);
     for (i = 0; i < PROCESSES; i++) {
         kill(others[i], SIGKILL);
         waitpid(others[i], NULL, 0);
@@ -146,7 +209,7 @@ static void bench_open(void) {
     harness_expect(pipe(ready) == 0, "no pipe");
     first = fork();
     if (!first) {
-        make_series(join(), MANY);
+        make_series(join(), 0, MANY);
         harness_expect(write(ready[1], &byte, 1) == 1, "no pipe");
         pause();
     }
@@ -161,6 +224,9 @@ static void bench_open(void) {
 
 void bench_processes(void) {
     bench_inc();
-    bench_page();
+    bench_inc_together("file-inc-2", 0);
+    bench_inc_together("file-inc-2-stripes", 8);
+    bench_page("file-scrape", false);
+    bench_page("file-scrape-distinct", true);
     bench_open();
 }

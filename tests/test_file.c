@@ -989,11 +989,10 @@ TEST_SERVICE(s, a_full_disk_loses_nothing) {
     }
 }
 
-/* A process with mounts of its own, which go with it, in which a shell has done what the format
-   says with the directory. */
-static bool mounts_own(const char *format, const service *s) {
+/* A process with mounts of its own, which go with it; what it mounts on $d, a shell does. */
+static bool mounts_own(const service *s, const char *script) {
     char command[400];
-    snprintf(command, sizeof command, format, s->directory, s->directory, s->directory);
+    snprintf(command, sizeof command, "d=%s; PATH=$PATH:/sbin:/usr/sbin; %s", s->directory, script);
     return unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
            system(command) == 0;
 }
@@ -1021,11 +1020,10 @@ static void fill_up(const service *s) {
 
 /* What was reserved can be used to the end, although nothing else is left. */
 static bool fill_ext4(const service *s, void *argument) {
-    if (!mounts_own(argument ? "PATH=$PATH:/sbin:/usr/sbin && truncate -s 4M %s.ext4 && "
-                               "mkfs.ext4 -q -F -m 0 %s.ext4 && mount -o loop %s.ext4 %1$s"
-                             : "PATH=$PATH:/sbin:/usr/sbin && truncate -s 1M %s.ext4 && mkfs.ext4 "
-                               "-q -F -m 0 -b 1024 %s.ext4 && mount -o loop %s.ext4 %1$s",
-                    s))
+    if (!mounts_own(s, argument ? "truncate -s 4M $d.ext4 && mkfs.ext4 -q -F -m 0 $d.ext4 && "
+                                  "mount -o loop $d.ext4 $d"
+                                : "truncate -s 1M $d.ext4 && mkfs.ext4 -q -F -m 0 -b 1024 "
+                                  "-O ^has_journal $d.ext4 && mount -o loop $d.ext4 $d"))
         _exit(NO_MOUNT);
     chmod(s->directory, 0700);
     pytheus_registry *r = service_join(s);
@@ -1058,7 +1056,7 @@ TEST_SERVICE(s, a_full_ext4_loses_nothing) {
 static bool join_over_fuse(const service *s, void *argument) {
     char sentence[300];
     (void)argument;
-    if (!mounts_own("bindfs /dev/shm %s", s))
+    if (!mounts_own(s, "bindfs /dev/shm $d"))
         _exit(NO_MOUNT);
     chmod(s->directory, 0700);
     CHECK_ERR(joining(s, false), PYTHEUS_ERR_BACKEND);
