@@ -77,11 +77,11 @@
 
    4. STRANGERS
 
-   Made for ports that anybody reaches: 500 connections at once, 16 from one address (for IPv6, from
+   Made for ports that anybody reaches: 128 connections at once, 16 from one address (for IPv6, from
    one /64). Instead of the next one, that one is closed which has waited longest for its request to
    be complete; so those who send theirs at once get their answer, however many send it slowly.
    Where all are in the middle of their answers, the next one is closed itself. A request has room
-   for 32 KB; a connection on which nothing moves for idle_seconds is closed.
+   for 128 KB; a connection on which nothing moves for idle_seconds is closed.
    Memory is bounded by these limits: 16 MB for requests, and for each page that is being written
    200 KB, with gzip 500 KB. The number of connections is at most half of RLIMIT_NOFILE as it is at
    the start.
@@ -185,7 +185,7 @@ typedef struct pytheus_http_desc {
     uint16_t port PYTHEUS__ZERO;           /* 0: any */
     const char *certificate PYTHEUS__ZERO; /* paths of PEM files: TLS */
     const char *key PYTHEUS__ZERO;
-    unsigned max_connections PYTHEUS__ZERO;             /* 0: 500 */
+    unsigned max_connections PYTHEUS__ZERO;             /* 0: 128 */
     unsigned max_connections_per_address PYTHEUS__ZERO; /* 0: 16 */
     unsigned idle_seconds PYTHEUS__ZERO;                /* 0: 10 */
 } pytheus_http_desc;
@@ -910,9 +910,9 @@ typedef enum MHD_Result pytheus__http_result;
 typedef int pytheus__http_result;
 #endif
 
-#define PYTHEUS__HTTP_ROOM 131072   /* of the pipe from a writer to the network */
-#define PYTHEUS__HTTP_PIECE 16384   /* of a body to somebody who takes no chunks */
-#define PYTHEUS__HTTP_REQUEST 32768 /* the head of one */
+#define PYTHEUS__HTTP_ROOM 131072    /* of the pipe from a writer to the network */
+#define PYTHEUS__HTTP_PIECE 16384    /* of a body to somebody who takes no chunks */
+#define PYTHEUS__HTTP_REQUEST 131072 /* the head of one, then pieces of its page */
 #define PYTHEUS__HTTP_BACKLOG 511
 #define PYTHEUS__HTTP_MOST 65536 /* connections, scrapes */
 #define PYTHEUS__HTTP_MAX_URL (PYTHEUS__HTTP_MAX_PATH + 100)
@@ -1818,7 +1818,7 @@ static unsigned pytheus__http_or(unsigned given, unsigned otherwise) {
 
 /* At most half of the descriptors that the process may have. */
 static unsigned pytheus__http_max_connections(const pytheus_http_desc *desc) {
-    unsigned most = pytheus__http_or(desc->max_connections, 500);
+    unsigned most = pytheus__http_or(desc->max_connections, 128);
     struct rlimit limit;
     if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur / 2 < most) {
         most = (unsigned)(limit.rlim_cur / 2);

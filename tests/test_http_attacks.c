@@ -122,7 +122,7 @@ static bool begin(victim *v, int num_series, pytheus_http_desc desc) {
 static void check_bounds(const victim *v) {
     if (MEASURES_MEMORY)
         CHECK(memory_kb(v) < v->idle_kb + MOST_KB);
-    CHECK(num_descriptors(v) < v->idle_descriptors + 520);
+    CHECK(num_descriptors(v) < v->idle_descriptors + 150);
 }
 
 /* Also that it recovers: everybody has left. */
