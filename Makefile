@@ -198,7 +198,7 @@ test: ## build and run all tests; the last line is the sum
 
 check: export SECONDS_EACH := 14400
 check: ## all tests in all builds, the long runs, all hosts, all planted bugs: takes hours
-	@tests/install $(TOOLS) judges memcheck patch $(FOREIGN) $(ARM64_CPP)
+	@tests/install $(TOOLS) judges load memcheck patch $(FOREIGN) $(ARM64_CPP)
 	+@$(BUILD) $(TEST_BUILDS) $(ASAN_BOTH) $(TSAN_BOTH) $(MATRIX) $(M32) $(ARM64) $(MINGW) || true
 	@$(new_pages)
 	@tests/run $(test_runs) $(backend_runs) $(redis_runs) $(ASAN_BOTH) $(MATRIX) $(call foreign_runs,$(M32),$(ARM64),$(MINGW)) \
@@ -259,7 +259,8 @@ bench-peers: export SECONDS_MOST := 1500
 bench-peers: ## the same beside the clients that Debian has, with plots: 15 to 25 minutes
 	@tests/install core report http plots peer-cpp peer-go peer-rust peer-python
 	+@$(BUILD) $(BENCH)/bench $(BENCH)/served $(PEERS)
-	@bench/run $(BENCH)/bench $(BENCH)/served $(PEERS) bench/peers/client_python.py bench/peers/client_python_processes.py
+	@bench/run $(BENCH)/bench $(BENCH)/served $(PEERS) \
+	    bench/peers/client_python.py bench/peers/client_python_processes.py
 
 contention: ## compare two ways to spread a series over threads, as bench/CONTENTION.md tells
 	@tests/install core
