@@ -1,6 +1,6 @@
 /* redis.h: a redis-server of the test program's own, in a folder of its own, on a unix socket and a
- * free port of the loopback interface; and what is in it. After check.h and fixture.h. C99 with
- * _GNU_SOURCE. */
+ * free port of the loopback interface; and what is in it. REDIS_SERVER names another program that
+ * is one, such as valkey-server. After check.h and fixture.h. C99 with _GNU_SOURCE. */
 #ifndef REDIS_H
 #define REDIS_H
 
@@ -87,8 +87,13 @@ static inline bool redis_waits(void) {
     return false;
 }
 
-/* Starts the server, with what it saved before. */
-static inline bool redis_launch(const char *option, const char *value) {
+static inline const char *redis_program(void) {
+    const char *chosen = getenv("REDIS_SERVER");
+    return chosen && *chosen ? chosen : "redis-server";
+}
+
+/* Starts the server, with what it saved before, and does not wait for it. */
+static inline void redis_start(const char *option, const char *value) {
     char port[16];
     snprintf(port, sizeof port, "%d", redis_port);
     fflush(NULL);
@@ -97,11 +102,15 @@ static inline bool redis_launch(const char *option, const char *value) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (!freopen("/dev/null", "w", stdout))
             _exit(126);
-        execlp("redis-server", "redis-server", "--bind", "127.0.0.1", "--port", port,
+        execlp(redis_program(), redis_program(), "--bind", "127.0.0.1", "--port", port,
                "--unixsocket", redis_socket, "--dir", redis_folder, "--save", "", "--logfile",
                "log", option ? option : "--appendonly", value ? value : "no", (char *)NULL);
         _exit(127);
     }
+}
+
+static inline bool redis_launch(const char *option, const char *value) {
+    redis_start(option, value);
     return redis_waits();
 }
 
@@ -157,7 +166,7 @@ static inline bool redis_ready(void) {
 #define NEED_REDIS()                                                                               \
     do {                                                                                           \
         if (!redis_ready())                                                                        \
-            SKIP("no redis-server (Debian: redis-server)");                                        \
+            SKIP("no server (Debian: redis-server)");                                              \
     } while (0)
 
 /* A registry with the Redis that is described; where it is, unless it says so, is the socket. The
