@@ -166,6 +166,46 @@ TEST(a_replica_takes_nothing_until_it_is_none) {
     pytheus_registry_free(r);
 }
 
+/* Writes settings that make it read 1,000 keys a second, and answer meanwhile. */
+static bool loads_slowly(char path[96]) {
+    FILE *f;
+    snprintf(path, 96, "%s/slowly.conf", redis_folder);
+    f = fopen(path, "w");
+    return f && fputs("key-load-delay 1000\nloading-process-events-interval-bytes 1024\n", f) > 0 &&
+           fclose(f) == 0;
+}
+
+TEST(a_redis_that_loads_its_data_takes_nothing_until_it_has_it) {
+    NEED_REDIS();
+    char path[96];
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK}), *late;
+    pytheus_counter c = COUNTER(r, .name = "c"), other;
+    counting_is_undisturbed(c, 500);
+    FLUSH(r);
+    (void)ASK("EVAL", "for i = 1, 2000 do redis.call('SET', 'k' .. i, string.rep('x', 100)) end",
+              "0");
+    redis_end(true);
+    counting_is_undisturbed(c, 500);
+    CHECK(loads_slowly(path));
+    redis_start("--include", path);
+    for (int i = 0; i < 200 && strncmp(ASK("PING"), "LOADING", 7); i++)
+        redis_sleep_ms(10);
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND);
+    CHECK(strstr(pytheus_last_error(), "LOADING") != NULL);
+    CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+    late = redis_registry(&(pytheus_redis_desc){QUICK}); /* not refused */
+    other = COUNTER(late, .name = "c");
+    counting_is_undisturbed(c, 500);
+    counting_is_undisturbed(other, 500);
+    CHECK(!strncmp(ASK("PING"), "LOADING", 7)); /* it did not end before */
+    CHECK(redis_waits());
+    FLUSH(r);
+    FLUSH(late);
+    CHECK_STR(ASK("GET", "c"), "2000");
+    pytheus_registry_free(late);
+    pytheus_registry_free(r);
+}
+
 TEST(one_bad_key_does_not_hold_up_the_others) {
     NEED_REDIS();
     pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK});
