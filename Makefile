@@ -71,7 +71,8 @@ define compile
 endef
 libraries = $(if $(filter $(SERVERS),$(notdir $@)),-lmicrohttpd -lz) \
     $(if $(filter $(PACKERS),$(notdir $@)),$(if $(findstring NO_GZIP,$2),,-lz)) \
-    $(if $(filter $(ON_HIREDIS),$(notdir $@))$(findstring FIXTURE_REDIS,$2),-lhiredis)
+    $(if $(filter $(ON_HIREDIS),$(notdir $@))$(findstring FIXTURE_REDIS,$2),-lhiredis) \
+    $(if $(filter %_tls,$(notdir $@)),-lssl -lcrypto)
 cxx = $(patsubst %gcc,%g++,$(patsubst %clang,%clang++,$1))
 
 $(eval $(call kind,examples,gcc,-O2 -Wno-error))
@@ -158,7 +159,7 @@ JOBS = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j2)
 BUILD = $(MAKE) -sk $(JOBS) --no-print-directory
 new_pages = rm -rf build/pages && mkdir -p build/pages
 # Groups of packages, see tests/install.
-TOOLS := core cpp clang sanitizers system http redis
+TOOLS := core cpp clang sanitizers system http redis tls
 
 # ---- targets ----
 

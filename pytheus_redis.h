@@ -62,12 +62,26 @@
    After a fork the child has a connection and a thread of its own, and sends nothing of what its
    parent counted.
 
+   TLS
+
+   With #define PYTHEUS_REDIS_TLS before the implementation the program has TLS 1.2 and 1.3 from
+   OpenSSL (1.1.1 or later; link with -lssl -lcrypto, Debian: libssl-dev), whichever hiredis it has:
+
+       pytheus_load_backend("redis", "{\"url\": \"rediss://:password@redis.example:6380\", "
+                                     "\"tls_ca\": \"/etc/shop/ca.pem\"}");
+
+   The server's certificate must come from tls_ca, or else from whom the system trusts, be valid
+   today, and be for the host of the url, or for tls_server_name; there is no way to switch that
+   off. A server that wants to know its clients is shown tls_certificate. The files are read for
+   every connection, so that renewed ones need no restart. The handshake is a part of
+   connect_timeout_ms.
+
    LIMITS
 
    Redis Cluster is refused: the keys of one metric are not in one slot. Let maxmemory-policy be
    noeviction: an evicted key is a counter that starts again. A server name that can't be looked
    up quickly holds back a page that must connect. Debian 12's hiredis (0.14.1) ends the program
-   when it has no memory for a new connection, and has no TLS. */
+   when it has no memory for a new connection. OpenSSL's memory is its own. */
 
 #if defined(PYTHEUS_STATIC) && !defined(PYTHEUS_REDIS_IMPLEMENTATION)
 #define PYTHEUS_REDIS_IMPLEMENTATION
@@ -85,8 +99,8 @@ extern "C" {
 /* Where Redis is, and how it is used. Zero means the default. As JSON the names are the same,
    without "logger". Read during the call only. */
 typedef struct pytheus_redis_desc {
-    /* redis://user:password@host:port/db or unix://user:password@/path/of/socket?db=0; what else
-       is given goes before it */
+    /* redis://user:password@host:port/db, with TLS rediss://..., or
+       unix://user:password@/path/of/socket?db=0; what else is given goes before it */
     const char *url PYTHEUS__ZERO;
     const char *host PYTHEUS__ZERO;             /* NULL: "localhost" */
     int port PYTHEUS__ZERO;                     /* 0: 6379 */
@@ -94,7 +108,13 @@ typedef struct pytheus_redis_desc {
     int db PYTHEUS__ZERO;
     const char *username PYTHEUS__ZERO;
     const char *password PYTHEUS__ZERO;
-    int connect_timeout_ms PYTHEUS__ZERO; /* 0: 500 */
+    bool tls PYTHEUS__ZERO;                    /* needs PYTHEUS_REDIS_TLS, as rediss:// does */
+    const char *tls_ca PYTHEUS__ZERO;          /* paths of PEM files: whose certificates are good;
+                                                  NULL: whom the system trusts */
+    const char *tls_certificate PYTHEUS__ZERO; /* that the server is shown */
+    const char *tls_key PYTHEUS__ZERO;         /* of it; NULL: in the same file */
+    const char *tls_server_name PYTHEUS__ZERO; /* NULL: host */
+    int connect_timeout_ms PYTHEUS__ZERO;      /* 0: 500 */
     int command_timeout_ms PYTHEUS__ZERO; /* for a flush, and for the reading of a page; 0: 1000 */
     int flush_interval_ms PYTHEUS__ZERO;  /* 0: 1000 */
     bool write_through PYTHEUS__ZERO;     /* each operation waits for Redis */
@@ -112,7 +132,7 @@ typedef struct pytheus_redis_desc {
 
 /* A backend for pytheus_registry_desc.backend. A Redis that can't be reached is told, and waited
    for in the background. CONFIG: the description, or what Redis says of it (a wrong password, a
-   cluster); NOMEM. Connects; allocates. Any thread. */
+   cluster), or TLS; NOMEM. Connects; allocates. Any thread. */
 PYTHEUS_API pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc, pytheus_backend *out);
 
 /* Sets a gauge that was defined with expire_seconds, for so many seconds instead. VALUE: seconds
@@ -138,6 +158,7 @@ PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double 
 #include <errno.h>
 #include <fcntl.h>
 #include <hiredis/hiredis.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -147,6 +168,11 @@ PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double 
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef PYTHEUS_REDIS_TLS
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#endif
 
 /* realloc(p, size) and free(p): both, or those of the system. */
 #if !defined(PYTHEUS_REDIS_REALLOC) && !defined(PYTHEUS_REDIS_FREE)
@@ -937,6 +963,8 @@ typedef void pytheus_redis__take(struct pytheus_redis *redis, const redisReadTas
 typedef struct pytheus_redis {
     /* what it is configured to be */
     char *host, *unix_socket_path, *username, *password, *prefix;
+    char *tls_ca, *tls_certificate, *tls_key, *tls_server_name;
+    bool has_tls;
     int port, db;
     int connect_ms, command_ms, flush_ms;
     int expire_seconds; /* 0: never */
@@ -961,6 +989,13 @@ typedef struct pytheus_redis {
 
     /* what follows belongs to who has the line */
     redisContext *context;
+#ifdef PYTHEUS_REDIS_TLS
+    SSL *tls; /* over the connection; NULL: none */
+    BIO_METHOD *tls_socket;
+    int socket_error; /* of the last call of it; 0: the end */
+#endif
+    bool waits_to_write; /* before it can read on */
+    bool is_refused;     /* by TLS, on one of the two sides */
     redisReader *reader;
     pytheus_redis__take *take;
     size_t num_replies; /* that have come since the last sending */
@@ -1562,7 +1597,129 @@ static void pytheus_redis__tell(pytheus_redis *redis, const char *metric) {
 
 /* ==== THE CONNECTION ==== */
 
+/* -- its bytes, in the clear or in TLS: how many; 0: none for now; -1: it is over, *why says -- */
+
+static bool pytheus_redis__is_for_now(int error) {
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+#ifdef PYTHEUS_REDIS_TLS
+
+/* OpenSSL's own way to a socket raises SIGPIPE. */
+static int pytheus_redis__socket_gave(BIO *socket, ssize_t n, int wants) {
+    pytheus_redis *redis = (pytheus_redis *)BIO_get_data(socket);
+    redis->socket_error = n < 0 ? errno : 0;
+    BIO_clear_retry_flags(socket);
+    if (n < 0 && pytheus_redis__is_for_now(redis->socket_error)) {
+        BIO_set_flags(socket, wants | BIO_FLAGS_SHOULD_RETRY);
+    }
+    return (int)n;
+}
+
+static int pytheus_redis__socket_read(BIO *socket, char *to, int room) {
+    const pytheus_redis *redis = (pytheus_redis *)BIO_get_data(socket);
+    ssize_t n = recv(redis->context->fd, to, (size_t)room, MSG_DONTWAIT);
+    return pytheus_redis__socket_gave(socket, n, BIO_FLAGS_READ);
+}
+
+static int pytheus_redis__socket_write(BIO *socket, const char *text, int size) {
+    const pytheus_redis *redis = (pytheus_redis *)BIO_get_data(socket);
+    ssize_t n = send(redis->context->fd, text, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return pytheus_redis__socket_gave(socket, n, BIO_FLAGS_WRITE);
+}
+
+static long pytheus_redis__socket_control(BIO *socket, int command, long n, void *p) {
+    (void)socket;
+    (void)n;
+    (void)p;
+    return command == BIO_CTRL_FLUSH;
+}
+
+/* Old errors of the thread would be taken for this call's. */
+static SSL *pytheus_redis__begin_tls(pytheus_redis *redis) {
+    ERR_clear_error();
+    redis->waits_to_write = false;
+    return redis->tls;
+}
+
+static ssize_t pytheus_redis__tls_gave(pytheus_redis *redis, int result, const char **why) {
+    const char *reason;
+    if (result > 0) {
+        return result;
+    }
+    switch (SSL_get_error(redis->tls, result)) {
+    case SSL_ERROR_WANT_WRITE:
+        redis->waits_to_write = true;
+        return 0;
+    case SSL_ERROR_WANT_READ:
+        return 0;
+    case SSL_ERROR_ZERO_RETURN:
+    case SSL_ERROR_SYSCALL:
+        *why = redis->socket_error ? strerror(redis->socket_error) : "closed the connection";
+        return -1;
+    default:
+        reason = ERR_reason_error_string(ERR_peek_error());
+        *why = reason ? reason : "TLS failed";
+        redis->is_refused = true;
+        return -1;
+    }
+}
+
+/* A server that does not take us says so and closes, maybe before we could send anything. */
+static ssize_t pytheus_redis__hear_why(pytheus_redis *redis, const char **why) {
+    const char *said = NULL;
+    char byte;
+    SSL *tls = pytheus_redis__begin_tls(redis);
+    if (pytheus_redis__tls_gave(redis, SSL_peek(tls, &byte, 1), &said) < 0 && redis->is_refused) {
+        *why = said;
+    }
+    return -1;
+}
+
+#endif
+
+static ssize_t pytheus_redis__recv(pytheus_redis *redis, char *to, size_t room, const char **why) {
+    ssize_t n;
+#ifdef PYTHEUS_REDIS_TLS
+    if (redis->tls) {
+        SSL *tls = pytheus_redis__begin_tls(redis);
+        return pytheus_redis__tls_gave(redis, SSL_read(tls, to, (int)room), why);
+    }
+#endif
+    n = recv(redis->context->fd, to, room, MSG_DONTWAIT);
+    if (n > 0 || (n < 0 && pytheus_redis__is_for_now(errno))) {
+        return n > 0 ? n : 0;
+    }
+    *why = n ? strerror(errno) : "closed the connection";
+    return -1;
+}
+
+static ssize_t pytheus_redis__send_some(pytheus_redis *redis, const char *text, size_t size,
+                                        const char **why) {
+    ssize_t n;
+#ifdef PYTHEUS_REDIS_TLS
+    if (redis->tls) {
+        SSL *tls = pytheus_redis__begin_tls(redis);
+        int piece = size < INT_MAX ? (int)size : INT_MAX;
+        n = pytheus_redis__tls_gave(redis, SSL_write(tls, text, piece), why);
+        return n < 0 && !redis->is_refused ? pytheus_redis__hear_why(redis, why) : n;
+    }
+#endif
+    n = send(redis->context->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0 || pytheus_redis__is_for_now(errno)) {
+        return n > 0 ? n : 0;
+    }
+    *why = strerror(errno);
+    return -1;
+}
+
 static void pytheus_redis__disconnect(pytheus_redis *redis) {
+#ifdef PYTHEUS_REDIS_TLS
+    SSL_free(redis->tls);
+    BIO_meth_free(redis->tls_socket);
+    redis->tls = NULL;
+    redis->tls_socket = NULL;
+#endif
     if (redis->reader) {
         redisReaderFree(redis->reader);
         redis->reader = NULL;
@@ -1671,16 +1828,15 @@ static redisReader *pytheus_redis__reader_new(pytheus_redis *redis) {
     return fresh;
 }
 
-/* Takes what the socket has; an error is the connection's end. */
+/* Takes what the socket has; an error is the connection's end. A record of TLS is no larger than
+   input: nothing stays behind of which poll would not know. */
 static pytheus_err pytheus_redis__receive(pytheus_redis *redis) {
     char input[16384];
     void *reply = redis;
-    ssize_t size = recv(redis->context->fd, input, sizeof input, MSG_DONTWAIT);
-    if (size < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-        return PYTHEUS_OK;
-    }
+    const char *why = NULL;
+    ssize_t size = pytheus_redis__recv(redis, input, sizeof input, &why);
     if (size <= 0) {
-        return pytheus_redis__lost(redis, size ? strerror(errno) : "closed the connection");
+        return why ? pytheus_redis__lost(redis, why) : PYTHEUS_OK;
     }
     if (redisReaderFeed(redis->reader, input, (size_t)size) != REDIS_OK) {
         return pytheus_redis__lost(redis, redis->reader->errstr);
@@ -1700,12 +1856,10 @@ static pytheus_err pytheus_redis__receive(pytheus_redis *redis) {
 
 static pytheus_err pytheus_redis__send(pytheus_redis *redis, const char *text, size_t size,
                                        size_t *sent) {
-    ssize_t n = send(redis->context->fd, text + *sent, size - *sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        return pytheus_redis__lost(redis, strerror(errno));
-    }
+    const char *why = NULL;
+    ssize_t n = pytheus_redis__send_some(redis, text + *sent, size - *sent, &why);
     *sent += n > 0 ? (size_t)n : 0;
-    return PYTHEUS_OK;
+    return why ? pytheus_redis__lost(redis, why) : PYTHEUS_OK;
 }
 
 /* Sends commands, and gives all parts of that many replies to take. After an error there is no
@@ -1732,12 +1886,12 @@ static pytheus_err pytheus_redis__exchange(pytheus_redis *redis, const pytheus_r
             return err;
         }
         ready.fd = redis->context->fd;
-        ready.events = (short)(POLLIN | (sent < text->used ? POLLOUT : 0));
+        ready.events = (short)(POLLIN | (sent < text->used || redis->waits_to_write ? POLLOUT : 0));
         ready.revents = 0;
         if (left <= 0 || poll(&ready, 1, (int)left) == 0) {
             return pytheus_redis__lost(redis, "no answer in time");
         }
-        if (ready.revents & (POLLIN | POLLHUP | POLLERR)) {
+        if (ready.revents & (POLLIN | POLLHUP | POLLERR) || redis->waits_to_write) {
             err = pytheus_redis__receive(redis);
         }
     }
@@ -1818,9 +1972,127 @@ static pytheus_err pytheus_redis__greet(pytheus_redis *redis, int64_t deadline) 
     return pytheus_redis__watch(redis, deadline);
 }
 
-static pytheus_err pytheus_redis__connect(pytheus_redis *redis, int64_t deadline) {
+/* -- TLS -- */
+
+#ifdef PYTHEUS_REDIS_TLS
+
+/* A key may be locked: nobody is asked on the terminal. */
+static int pytheus_redis__no_password(char *to, int room, int is_new, void *user) {
+    (void)to;
+    (void)room;
+    (void)is_new;
+    *(bool *)user = true;
+    return -1;
+}
+
+static pytheus_err pytheus_redis__bad_file(const char *member, const char *path, bool is_locked) {
+    const char *reason = is_locked ? "has a password" : ERR_reason_error_string(ERR_peek_error());
+    const char *why = access(path, R_OK) ? strerror(errno) : reason;
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: %s: \"%.100s\": %.80s", member, path,
+                        why ? why : "not of use");
+}
+
+static pytheus_err pytheus_redis__read_tls_files(const pytheus_redis *redis, SSL_CTX *context) {
+    const char *ca = redis->tls_ca, *own = redis->tls_certificate;
+    const char *key = redis->tls_key ? redis->tls_key : own;
+    bool is_locked = false;
+    SSL_CTX_set_default_passwd_cb(context, pytheus_redis__no_password);
+    SSL_CTX_set_default_passwd_cb_userdata(context, &is_locked);
+    if (!ca && SSL_CTX_set_default_verify_paths(context) != 1) {
+        return pytheus_redis__no_memory("TLS");
+    }
+    if (ca && SSL_CTX_load_verify_locations(context, ca, NULL) != 1) {
+        return pytheus_redis__bad_file("tls_ca", ca, false);
+    }
+    if (own && SSL_CTX_use_certificate_chain_file(context, own) != 1) {
+        return pytheus_redis__bad_file("tls_certificate", own, false);
+    }
+    if (own && SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
+        return pytheus_redis__bad_file("tls_key", key, is_locked);
+    }
+    return PYTHEUS_OK;
+}
+
+/* The certificate must be for this name or address; an address is not told. */
+static bool pytheus_redis__expect_name(SSL *tls, const char *name) {
+    if (X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(tls), name) == 1) {
+        return true;
+    }
+    SSL_set_hostflags(tls, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return SSL_set1_host(tls, name) == 1 && SSL_set_tlsext_host_name(tls, name) == 1;
+}
+
+/* false: no memory. */
+static bool pytheus_redis__make_tls(pytheus_redis *redis, SSL_CTX *context) {
+    BIO_METHOD *way = redis->tls_socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "pytheus_redis");
+    BIO *socket;
+    redis->tls = SSL_new(context);
+    if (!way || !redis->tls || BIO_meth_set_read(way, pytheus_redis__socket_read) != 1 ||
+        BIO_meth_set_write(way, pytheus_redis__socket_write) != 1 ||
+        BIO_meth_set_ctrl(way, pytheus_redis__socket_control) != 1) {
+        return false;
+    }
+    socket = BIO_new(way);
+    if (socket) {
+        BIO_set_data(socket, redis);
+        SSL_set_bio(redis->tls, socket, socket);
+    }
+    return socket && pytheus_redis__expect_name(redis->tls, redis->tls_server_name);
+}
+
+/* Reads the files, before there is a connection. */
+static pytheus_err pytheus_redis__prepare_tls(pytheus_redis *redis) {
+    SSL_CTX *context;
+    pytheus_err err;
+    ERR_clear_error();
+    context = SSL_CTX_new(TLS_client_method());
+    if (!context || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1) {
+        SSL_CTX_free(context);
+        return pytheus_redis__no_memory("TLS");
+    }
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    err = pytheus_redis__read_tls_files(redis, context);
+    if (!err && !pytheus_redis__make_tls(redis, context)) {
+        err = pytheus_redis__no_memory("TLS");
+    }
+    SSL_CTX_free(context);
+    if (err) {
+        pytheus_redis__disconnect(redis);
+    }
+    return err;
+}
+
+static pytheus_err pytheus_redis__not_secured(pytheus_redis *redis, const char *why) {
+    char sentence[128];
+    long verdict = SSL_get_verify_result(redis->tls);
+    (void)snprintf(sentence, sizeof sentence, "%s%.80s",
+                   verdict == X509_V_OK ? "no TLS: " : "its certificate is not taken: ",
+                   verdict == X509_V_OK ? why : X509_verify_cert_error_string(verdict));
+    return pytheus_redis__lost(redis, sentence);
+}
+
+static pytheus_err pytheus_redis__shake_hands(pytheus_redis *redis, int64_t deadline) {
+    const char *why = NULL;
+    while (pytheus_redis__tls_gave(redis, SSL_connect(pytheus_redis__begin_tls(redis)), &why) ==
+           0) {
+        int64_t left = deadline - pytheus_redis__now();
+        struct pollfd ready;
+        ready.fd = redis->context->fd;
+        ready.events = redis->waits_to_write ? POLLOUT : POLLIN;
+        ready.revents = 0;
+        if (left <= 0 || poll(&ready, 1, (int)left) == 0) {
+            return pytheus_redis__not_secured(redis, "no handshake in time");
+        }
+    }
+    return why ? pytheus_redis__not_secured(redis, why) : PYTHEUS_OK;
+}
+
+#endif
+
+/* -- connecting -- */
+
+static pytheus_err pytheus_redis__reach(pytheus_redis *redis) {
     struct timeval timeout;
-    pytheus_redis__disconnect(redis);
     timeout.tv_sec = redis->connect_ms / 1000;
     timeout.tv_usec = redis->connect_ms % 1000 * 1000;
     redis->context = redis->unix_socket_path
@@ -1834,8 +2106,39 @@ static pytheus_err pytheus_redis__connect(pytheus_redis *redis, int64_t deadline
     }
     (void)fcntl(redis->context->fd, F_SETFD, FD_CLOEXEC);
     redis->reader = pytheus_redis__reader_new(redis);
-    return redis->reader ? pytheus_redis__greet(redis, deadline)
-                         : pytheus_redis__lost(redis, "out of memory");
+    return redis->reader ? PYTHEUS_OK : pytheus_redis__lost(redis, "out of memory");
+}
+
+static pytheus_err pytheus_redis__connect(pytheus_redis *redis, int64_t deadline) {
+    pytheus_err err = PYTHEUS_OK;
+#ifdef PYTHEUS_REDIS_TLS
+    int64_t handshake = pytheus_redis__now() + redis->connect_ms;
+    handshake = handshake < deadline ? handshake : deadline;
+#endif
+    pytheus_redis__disconnect(redis);
+    redis->is_refused = false;
+#ifdef PYTHEUS_REDIS_TLS
+    err = redis->has_tls ? pytheus_redis__prepare_tls(redis) : PYTHEUS_OK;
+#endif
+    err = err ? err : pytheus_redis__reach(redis);
+#ifdef PYTHEUS_REDIS_TLS
+    err = err || !redis->tls ? err : pytheus_redis__shake_hands(redis, handshake);
+#endif
+    err = err ? err : pytheus_redis__greet(redis, deadline);
+    return redis->is_refused ? PYTHEUS_ERR_CONFIG : err;
+}
+
+/* TLS says things of its own now and then. */
+static bool pytheus_redis__is_for_us(pytheus_redis *redis) {
+#ifdef PYTHEUS_REDIS_TLS
+    if (redis->tls) {
+        const char *why = NULL;
+        char byte;
+        SSL *tls = pytheus_redis__begin_tls(redis);
+        return pytheus_redis__tls_gave(redis, SSL_peek(tls, &byte, 1), &why) != 0;
+    }
+#endif
+    return redis->context != NULL;
 }
 
 /* A server that has closed, or says what nobody asked, is found out before something is sent. */
@@ -1847,7 +2150,7 @@ static bool pytheus_redis__is_connected(pytheus_redis *redis) {
     ready.fd = redis->context->fd;
     ready.events = POLLIN;
     ready.revents = 0;
-    return poll(&ready, 1, 0) == 0;
+    return poll(&ready, 1, 0) == 0 || !pytheus_redis__is_for_us(redis);
 }
 
 /* ==== TRANSACTIONS: EACH CHANGE ONCE ==== */
@@ -2842,6 +3145,9 @@ static void pytheus_redis__after_fork(void) {
 }
 
 static void pytheus_redis__prepare_process(void) {
+#ifdef PYTHEUS_REDIS_TLS
+    (void)OPENSSL_init_ssl(0, NULL); /* what is registered first goes last at exit */
+#endif
     (void)pthread_atfork(pytheus_redis__before_fork, pytheus_redis__after_fork,
                          pytheus_redis__after_fork);
     (void)atexit(pytheus_redis__at_exit);
@@ -2876,6 +3182,10 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
     if (redis->context) {
         (void)close(redis->context->fd);
     }
+#ifdef PYTHEUS_REDIS_TLS
+    redis->tls = NULL;
+    redis->tls_socket = NULL;
+#endif
     redis->context = NULL;
     redis->reader = NULL;
     memset((void *)&redis->out, 0, sizeof redis->out);
@@ -4194,12 +4504,10 @@ static pytheus_err pytheus_redis__read_url(pytheus_redis_desc *desc, char *url) 
     }
     *rest = '\0';
     rest += 3;
-    if (strcmp(url, "rediss") == 0) {
-        return pytheus_redis__bad("this program has no TLS for the url", url);
-    }
-    if (strcmp(url, "redis") != 0 && strcmp(url, "unix") != 0) {
+    if (strcmp(url, "redis") != 0 && strcmp(url, "rediss") != 0 && strcmp(url, "unix") != 0) {
         return pytheus_redis__bad("no url begins with", url);
     }
+    desc->tls = desc->tls || strcmp(url, "rediss") == 0;
     pytheus_redis__read_user(desc, &rest);
     return strcmp(url, "unix") == 0 ? pytheus_redis__read_path(desc, rest)
                                     : pytheus_redis__read_place(desc, rest);
@@ -4214,25 +4522,33 @@ static const char *pytheus_redis__text_or(const char *text, const char *otherwis
 /* Copies the description's strings into one piece of memory. */
 static bool pytheus_redis__keep_texts(pytheus_redis *redis, const pytheus_redis_desc *desc) {
     static const char sequence[] = "pytheus:flush:00000000000000000000000000000000";
-    const char *texts[5];
-    char **places[5], *at;
+    const char *texts[9];
+    char **places[9], *at;
     size_t i, size = sizeof sequence + 1;
     texts[0] = pytheus_redis__text_or(desc->host, "localhost");
     texts[1] = pytheus_redis__text_or(desc->unix_socket_path, NULL);
     texts[2] = pytheus_redis__text_or(desc->username, NULL);
     texts[3] = pytheus_redis__text_or(desc->password, NULL);
     texts[4] = pytheus_redis__text_or(desc->key_prefix, NULL);
+    texts[5] = pytheus_redis__text_or(desc->tls_ca, NULL);
+    texts[6] = pytheus_redis__text_or(desc->tls_certificate, NULL);
+    texts[7] = pytheus_redis__text_or(desc->tls_key, NULL);
+    texts[8] = pytheus_redis__text_or(desc->tls_server_name, texts[0]);
     places[0] = &redis->host;
     places[1] = &redis->unix_socket_path;
     places[2] = &redis->username;
     places[3] = &redis->password;
     places[4] = &redis->prefix;
-    for (i = 0; i < 5; i++) {
+    places[5] = &redis->tls_ca;
+    places[6] = &redis->tls_certificate;
+    places[7] = &redis->tls_key;
+    places[8] = &redis->tls_server_name;
+    for (i = 0; i < 9; i++) {
         size += texts[i] ? strlen(texts[i]) + 1 : 0;
     }
     size += texts[4] ? strlen(texts[4]) : 0;
     redis->texts = at = (char *)PYTHEUS_REDIS_REALLOC(NULL, size);
-    for (i = 0; at && i < 5; i++) {
+    for (i = 0; at && i < 9; i++) {
         if (texts[i]) {
             size = strlen(texts[i]) + 1;
             *places[i] = (char *)memcpy(at, texts[i], size);
@@ -4249,6 +4565,35 @@ static bool pytheus_redis__keep_texts(pytheus_redis *redis, const pytheus_redis_
     return redis->texts != NULL;
 }
 
+static bool pytheus_redis__is_given(const char *text) {
+    return text && *text;
+}
+
+static pytheus_err pytheus_redis__check_tls(const pytheus_redis_desc *desc) {
+    bool has_certificate = pytheus_redis__is_given(desc->tls_certificate);
+    if (!desc->tls && (has_certificate || pytheus_redis__is_given(desc->tls_ca) ||
+                       pytheus_redis__is_given(desc->tls_key) ||
+                       pytheus_redis__is_given(desc->tls_server_name))) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG,
+                            "redis: tls_ca, tls_certificate, tls_key and "
+                            "tls_server_name are for tls or a url of rediss://");
+    }
+    if (desc->tls && pytheus_redis__is_given(desc->unix_socket_path)) {
+        return pytheus_redis__bad("no TLS over a unix socket", desc->unix_socket_path);
+    }
+    if (!has_certificate && pytheus_redis__is_given(desc->tls_key)) {
+        return pytheus_redis__bad("no tls_certificate for the tls_key", desc->tls_key);
+    }
+#ifndef PYTHEUS_REDIS_TLS
+    if (desc->tls) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG,
+                            "redis: this program has no TLS: define PYTHEUS_REDIS_TLS before "
+                            "pytheus_redis.h, and link with -lssl -lcrypto");
+    }
+#endif
+    return PYTHEUS_OK;
+}
+
 static pytheus_err pytheus_redis__check(const pytheus_redis_desc *desc) {
     const char *layout = pytheus_redis__text_or(desc->layout, "pytheus");
     if (strcmp(layout, "pytheus") != 0) {
@@ -4262,7 +4607,7 @@ static pytheus_err pytheus_redis__check(const pytheus_redis_desc *desc) {
     if (desc->username && *desc->username && !(desc->password && *desc->password)) {
         return pytheus_redis__bad("no password for the user", desc->username);
     }
-    return PYTHEUS_OK;
+    return pytheus_redis__check_tls(desc);
 }
 
 static int pytheus_redis__number_or(int n, int otherwise) {
@@ -4280,6 +4625,7 @@ static pytheus_redis *pytheus_redis__new(const pytheus_redis_desc *desc) {
         PYTHEUS_REDIS_FREE(redis);
         return NULL;
     }
+    redis->has_tls = desc->tls;
     redis->port = pytheus_redis__number_or(desc->port, PYTHEUS_REDIS__PORT);
     redis->db = desc->db;
     redis->connect_ms =
@@ -4400,6 +4746,11 @@ static pytheus_err pytheus_redis__create(const pytheus_config *config, pytheus_b
     desc.db = pytheus_redis__config_int(config, "db", 0, &err);
     desc.username = pytheus_config_string(config, "username", NULL);
     desc.password = pytheus_config_string(config, "password", NULL);
+    desc.tls = pytheus_config_bool(config, "tls", false);
+    desc.tls_ca = pytheus_config_string(config, "tls_ca", NULL);
+    desc.tls_certificate = pytheus_config_string(config, "tls_certificate", NULL);
+    desc.tls_key = pytheus_config_string(config, "tls_key", NULL);
+    desc.tls_server_name = pytheus_config_string(config, "tls_server_name", NULL);
     desc.connect_timeout_ms = pytheus_redis__config_int(config, "connect_timeout_ms", 0, &err);
     desc.command_timeout_ms = pytheus_redis__config_int(config, "command_timeout_ms", 0, &err);
     desc.flush_interval_ms = pytheus_redis__config_int(config, "flush_interval_ms", 0, &err);

@@ -615,6 +615,24 @@ TEST(bad_descriptions_are_refused) {
               PYTHEUS_ERR_CONFIG);
 }
 
+TEST(tls_is_for_programs_that_have_it) {
+    static const char none[] = "redis: this program has no TLS: define PYTHEUS_REDIS_TLS before "
+                               "pytheus_redis.h, and link with -lssl -lcrypto";
+    static const char others[] = "redis: tls_ca, tls_certificate, tls_key and tls_server_name are "
+                                 "for tls or a url of rediss://";
+    CHECK_ERR(refused((pytheus_redis_desc){.url = "rediss://x"}, none), PYTHEUS_ERR_CONFIG);
+    CHECK_ERR(refused((pytheus_redis_desc){.host = "x", .tls = true}, none), PYTHEUS_ERR_CONFIG);
+    CHECK_ERR(refused((pytheus_redis_desc){.url = "redis://x", .tls_ca = "ca"}, others),
+              PYTHEUS_ERR_CONFIG);
+    CHECK_ERR(refused((pytheus_redis_desc){.tls_server_name = "x"}, others), PYTHEUS_ERR_CONFIG);
+    CHECK_ERR(refused((pytheus_redis_desc){.url = "unix:///x", .tls = true},
+                      "redis: no TLS over a unix socket: \"/x\""),
+              PYTHEUS_ERR_CONFIG);
+    CHECK_ERR(refused((pytheus_redis_desc){.url = "rediss://x", .tls_key = "key"},
+                      "redis: no tls_certificate for the tls_key: \"key\""),
+              PYTHEUS_ERR_CONFIG);
+}
+
 static void url_works(const char *format, ...) {
     char url[256];
     va_list arguments;
