@@ -1679,6 +1679,20 @@ static char *pytheus__http_read_file(const char *path) {
     return text;
 }
 
+/* Why nobody can listen there, as errno; 0: one can. libmicrohttpd forgets it as it tidies up. */
+static int pytheus__http_hindrance(const pytheus__http_place *place) {
+    int s = socket(place->address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1, why = 0;
+    if (s < 0) {
+        return errno;
+    }
+    (void)setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(s, &place->address.any, place->size) || listen(s, 1)) {
+        why = errno;
+    }
+    (void)close(s);
+    return why;
+}
+
 /* Those of faults stay, and the profiler's. */
 static void pytheus__http_block_signals(sigset_t *before) {
     static const int stay[] = {SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP, SIGPROF};
@@ -1713,7 +1727,6 @@ static pytheus_err pytheus__http_start_daemon(pytheus_http *server, pytheus__htt
     (void)pthread_once(&once, pytheus__http_watch_forks);
     pytheus__http_block_signals(&before);
     (void)pthread_mutex_lock(&pytheus__http_lock);
-    errno = 0;
     server->daemon = MHD_start_daemon(
         flags, 0, NULL, NULL, pytheus__http_on_request, server, MHD_OPTION_SOCK_ADDR,
         &place->address, MHD_OPTION_LISTEN_BACKLOG_SIZE, (unsigned)PYTHEUS__HTTP_BACKLOG,
@@ -1736,8 +1749,9 @@ static pytheus_err pytheus__http_start_with_keys(pytheus_http *server, pytheus__
     char *key = certificate ? pytheus__http_read_file(desc->key) : NULL;
     pytheus_err err = PYTHEUS_ERR_IO;
     if (key && pytheus__http_start_daemon(server, place, certificate, key)) {
+        int why = pytheus__http_hindrance(place);
         err = pytheus_fail(PYTHEUS_ERR_IO, "%.100s, %.100s: %s", desc->certificate, desc->key,
-                           errno ? strerror(errno) : "not a certificate and its key in PEM");
+                           why ? strerror(why) : "not a certificate and its key in PEM");
     } else if (key) {
         err = PYTHEUS_OK;
     }
@@ -1764,8 +1778,9 @@ static pytheus_err pytheus__http_open(pytheus_http *server, const pytheus_http_d
     if (desc->certificate) {
         err = pytheus__http_start_with_keys(server, &place, desc);
     } else if ((err = pytheus__http_start_daemon(server, &place, NULL, NULL)) != PYTHEUS_OK) {
+        int why = pytheus__http_hindrance(&place);
         err = pytheus_fail(err, "%.100s, port %u: %s", address, (unsigned)desc->port,
-                           errno ? strerror(errno) : "cannot listen");
+                           why ? strerror(why) : "libmicrohttpd does not start");
     }
     if (!err) {
         pytheus__http_write_url(server, address, place.address.any.sa_family == AF_INET6,

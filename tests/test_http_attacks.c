@@ -343,12 +343,14 @@ static int connect_narrowly(unsigned n, unsigned port) {
 
 /* As many requests as are taken, until none of them is any more. */
 static void ask_without_end(int s) {
-    char requests[18 * 200 + 1] = "";
+    static const char request[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+    enum { SIZE = sizeof request - 1 };
+    char requests[SIZE * 200 + 1] = "";
     size_t sent = 0;
     for (int i = 0; i < 200; i++)
-        memcpy(requests + 18 * i, "GET / HTTP/1.1\r\n\r\n", 19);
+        memcpy(requests + SIZE * i, request, sizeof request);
     for (int num_refused = 0; num_refused < 3;) {
-        ssize_t n = send(s, requests + sent % 18, 18 * 199, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = send(s, requests + sent % SIZE, SIZE * 199, MSG_NOSIGNAL | MSG_DONTWAIT);
         sent += n > 0 ? (size_t)n : 0;
         num_refused = n > 0 ? 0 : num_refused + 1;
         client_sleep(n > 0 ? 0.001 : 0.01);
