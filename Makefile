@@ -110,6 +110,7 @@ IN_ORDER := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 ASAN_GCC := $(call of_kind,asan-gcc)
 ASAN_BOTH := $(ASAN_GCC) $(call of_kind,asan-clang)
 FUZZ := $(addprefix build/fuzz/,$(call names,tests/fuzz_*.c))
+REDIS_TESTS := $(filter test_redis%,$(C_TESTS))
 OOM_BOTH := build/gcc/test_oom build/asan-gcc/test_oom
 TSAN_BOTH := $(THREADS:%=build/tsan-gcc/%) $(THREADS:%=build/tsan-clang/%)
 MATRIX := $(foreach k,clang gcc-O0 clang-O0 gcc-O3,$(call of_kind,$k)) \
@@ -129,6 +130,9 @@ backend_runs := $(foreach b,$(BACKENDS),$(call on_backend,$b,$(ON_BACKENDS:%=bui
     $(foreach b,minimal atomic words file,$(call on_backend,$b,$(ON_BACKENDS:%=build/asan-gcc/%)))
 on_redis = $(call each,FIXTURE_BACKEND=$1 tests/on_redis build/redis-gcc/,$2)
 redis_runs := $(call on_redis,redis,$(ON_REDIS)) $(call on_redis,redis-through,$(ON_REDIS_THROUGH))
+store_runs := $(foreach s,redis-server valkey-server, \
+    $(call each,REDIS_SERVER=$s build/gcc/,$(REDIS_TESTS)) \
+    $(subst FIXTURE_BACKEND,REDIS_SERVER=$s FIXTURE_BACKEND,$(redis_runs)))
 tsan_runs := -- $(call each,$(IN_ORDER) ,$(TSAN_BOTH)) \
     $(foreach b,atomic words3 file,"FIXTURE_BACKEND=$b $(IN_ORDER) build/tsan-gcc/test_threads")
 judge_runs := -- "tests/promtool_pages build/pages" "tests/judge_pages.py build/pages" \
@@ -164,7 +168,8 @@ TOOLS := core cpp clang sanitizers system http redis tls
 # ---- targets ----
 
 .PHONY: help quickstart demo examples test check check-hosts asan tsan matrix planted oom \
-    fuzz bench bench-redis bench-peers contention instructions format-check chroot clean
+    fuzz native stores bench bench-redis bench-peers contention instructions format-check chroot \
+    trixie clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -221,6 +226,16 @@ tsan: ## the thread tests under ThreadSanitizer, gcc and clang
 	@tests/install $(TOOLS)
 	+@$(BUILD) $(TSAN_BOTH) || true
 	@tests/run $(tsan_runs)
+
+native: ## all tests as gcc builds them, each once
+	@tests/install core cpp system http redis tls
+	+@$(BUILD) $(call of_kind,gcc) || true
+	@tests/run $(call of_kind,gcc)
+
+stores: ## all tests that use Redis, with redis-server and with valkey-server (Debian 13)
+	@tests/install core redis tls valkey
+	+@$(BUILD) $(REDIS_TESTS:%=build/gcc/%) $(ON_REDIS:%=build/redis-gcc/%) || true
+	@tests/run $(store_runs)
 
 matrix: ## all tests with every compiler, standard, optimisation and machine
 	@tests/install $(TOOLS) $(FOREIGN) $(ARM64_CPP)
@@ -279,7 +294,11 @@ format-check: ## the form of all sources
 
 chroot: ## quickstart and test in a bare Debian 12 (debootstrap; as root)
 	@tests/install chroot
-	@tests/chroot
+	@tests/chroot bookworm "make quickstart ONCE=1" "make test"
+
+trixie: ## quickstart, native and stores in a bare Debian 13 (debootstrap; as root)
+	@tests/install chroot
+	@tests/chroot trixie "make quickstart ONCE=1" "make native" "make stores"
 
 clean: ## remove build/
 	rm -rf --one-file-system build
