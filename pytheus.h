@@ -8944,13 +8944,7 @@ PYTHEUS__OUT_OF_LINE pytheus__word *pytheus__word_in_stripe(pytheus_view view, p
                                    (size_t)(stripes & UINT32_MAX));
 }
 
-PYTHEUS__OUT_OF_LINE bool pytheus__add_to_stripe(pytheus_view view, pytheus__word *word,
-                                                 uint64_t stripes, uint64_t n) {
-    (void)PYTHEUS__ADD(pytheus__word_in_stripe(view, word, stripes), n);
-    return true;
-}
-
-/* Adds a whole number to words; false: it takes the long way. */
+/* Adds a whole number to words that are not spread, as most are; false: it takes the long way. */
 PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, size_t i,
                                         uint64_t n) {
     const uint64_t kind = PYTHEUS__TYPE | PYTHEUS__COMPLETE | PYTHEUS__WORDS;
@@ -8964,13 +8958,10 @@ PYTHEUS__HOT bool pytheus__add_to_words(pytheus_view view, pytheus_type type, si
     life = (pytheus__word *)(uintptr_t)PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE]);
     life_value = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__LIFE_VALUE]);
     mask = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__MASK]);
-    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]);
+    stripes = PYTHEUS__LOAD_ACQUIRE(&area[PYTHEUS__STRIPES]) >> 32;
     old = PYTHEUS__LIKELY(!mask) ? 0 : PYTHEUS__LOAD_ACQUIRE(word);
-    if (!pytheus__is_still(view) || (life && PYTHEUS__LOAD(life) != life_value)) {
+    if (!pytheus__is_still(view) || stripes != 1 || (life && PYTHEUS__LOAD(life) != life_value)) {
         return false;
-    }
-    if (!PYTHEUS__LIKELY(stripes >> 32 == 1)) {
-        return !mask && pytheus__add_to_stripe(view, word, stripes, n);
     }
     if (PYTHEUS__LIKELY(!mask)) {
         (void)PYTHEUS__ADD(word, n);
@@ -9141,13 +9132,22 @@ static pytheus_err pytheus__change_elsewhere(pytheus_view view, pytheus_type typ
 
 /* -- counters -- */
 
+/* In words that are spread, or the long way. */
+PYTHEUS__OUT_OF_LINE pytheus_err pytheus__inc_elsewhere(pytheus_view view) {
+    pytheus__word *words = pytheus__plain_words(view, PYTHEUS_COUNTER);
+    if (!words) {
+        return pytheus__change_elsewhere(view, PYTHEUS_COUNTER, PYTHEUS__INCREASE, 1);
+    }
+    (void)PYTHEUS__ADD(&words[PYTHEUS__COUNTER_WHOLE], (uint64_t)1);
+    return PYTHEUS_OK;
+}
+
 PYTHEUS_API pytheus_err pytheus_counter_inc(pytheus_counter counter) {
     if (!PYTHEUS__LIKELY(pytheus__is_ready(counter.view, PYTHEUS_COUNTER))) {
-        if (PYTHEUS__LIKELY(
-                pytheus__add_to_words(counter.view, PYTHEUS_COUNTER, PYTHEUS__COUNTER_WHOLE, 1))) {
-            return PYTHEUS_OK;
-        }
-        return pytheus__change_elsewhere(counter.view, PYTHEUS_COUNTER, PYTHEUS__INCREASE, 1);
+        return PYTHEUS__LIKELY(
+                   pytheus__add_to_words(counter.view, PYTHEUS_COUNTER, PYTHEUS__COUNTER_WHOLE, 1))
+                   ? PYTHEUS_OK
+                   : pytheus__inc_elsewhere(counter.view);
     }
     return pytheus__add_whole(counter.view, pytheus__own_cells(counter.view), 1, true);
 }
