@@ -228,7 +228,7 @@ tsan: ## the thread tests under ThreadSanitizer, gcc and clang
 	@tests/run $(tsan_runs)
 
 native: ## all tests as gcc builds them, each once
-	@tests/install core cpp system http redis tls
+	@tests/install core cpp system http redis tls judges
 	+@$(BUILD) $(call of_kind,gcc) || true
 	@tests/run $(call of_kind,gcc)
 

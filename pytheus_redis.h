@@ -78,10 +78,11 @@
 
    LIMITS
 
-   Redis Cluster is refused: the keys of one metric are not in one slot. Let maxmemory-policy be
-   noeviction: an evicted key is a counter that starts again. A server name that can't be looked
-   up quickly holds back a page that must connect. Debian 12's hiredis (0.14.1) ends the program
-   when it has no memory for a new connection. OpenSSL's memory is its own. */
+   Valkey is as good as Redis. A cluster of either is refused: the keys of one metric are not in
+   one slot. Let maxmemory-policy be noeviction: an evicted key is a counter that starts again. A
+   server name that can't be looked up quickly holds back a page that must connect. Debian 12's
+   hiredis (0.14.1) ends the program when it has no memory for a new connection. OpenSSL's memory
+   is its own. */
 
 #if defined(PYTHEUS_STATIC) && !defined(PYTHEUS_REDIS_IMPLEMENTATION)
 #define PYTHEUS_REDIS_IMPLEMENTATION
