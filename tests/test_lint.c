@@ -449,12 +449,38 @@ static bool has_promtool(void) {
     return !system("command -v promtool >/dev/null");
 }
 
+/* Debian 12's 2.42 does; that of Debian 13, 2.53, minds no more than the metric's own type. */
+static bool promtool_minds_every_type(void) {
+    int status;
+    pytheus_registry *r = fixture_registry(NULL);
+    (void)GAUGE(r, .name = "http_counter", .help = "h");
+    char *said = ask_promtool(r, &status);
+    bool minds = strstr(said, "type 'counter'") != NULL;
+    free(said);
+    pytheus_registry_free(r);
+    return minds;
+}
+
+static void leave_out_types(char *text) {
+    char *to = text;
+    for (const char *line = text, *next; *line; line = next) {
+        const char *end = strchr(line, '\n'), *type = strstr(line, " should not include type '");
+        next = end ? end + 1 : line + strlen(line);
+        if (!type || type >= next) {
+            memmove(to, line, (size_t)(next - line));
+            to += next - line;
+        }
+    }
+    *to = '\0';
+}
+
 TEST(random_names_get_the_lines_that_promtool_gives_them) {
     enum { NUM_REGISTRIES = 24, NUM_METRICS = 500 };
     uint64_t state = 7;
     int num_said = 0;
     if (!has_promtool())
         SKIP("promtool is not installed");
+    bool minds_every_type = promtool_minds_every_type();
     for (int i = 0; i < NUM_REGISTRIES; i++) {
         int status;
         pytheus_registry *r = fixture_registry(i % 3 ? NULL : ANY(&state, "app", "my_gauge", "aB"));
@@ -463,6 +489,10 @@ TEST(random_names_get_the_lines_that_promtool_gives_them) {
         char *said = lint(r), *expected = ask_promtool(r, &status);
         sort_lines(said);
         sort_lines(expected);
+        if (!minds_every_type) {
+            leave_out_types(said);
+            leave_out_types(expected);
+        }
         CHECK_STR(said, expected);
         CHECK_INT(status, 3 << 8);
         for (const char *c = said; *c; c++)
