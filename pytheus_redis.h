@@ -2574,10 +2574,14 @@ static bool pytheus_redis__has_process_gauges(pytheus_redis *redis) {
     return false;
 }
 
+static bool pytheus_redis__needs_index(pytheus_redis *redis) {
+    return !redis->process_index && !redis->ends && pytheus_redis__has_process_gauges(redis);
+}
+
 /* Gets a number for this process, if it needs one. */
 static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t deadline) {
     pytheus_err err;
-    if (redis->process_index || redis->ends || !pytheus_redis__has_process_gauges(redis)) {
+    if (!pytheus_redis__needs_index(redis)) {
         return PYTHEUS_OK;
     }
     pytheus_redis__clear(&redis->out);
@@ -2853,7 +2857,7 @@ static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__p
 static bool pytheus_redis__has_something_to_say(pytheus_redis *redis) {
     pytheus_redis__progress progress;
     bool has;
-    if (redis->transaction.number) {
+    if (redis->transaction.number || pytheus_redis__needs_index(redis)) {
         return true;
     }
     pytheus_redis__begin_progress(redis, &progress);

@@ -396,6 +396,16 @@ TEST(gauges_across_processes) {
                                    "g{x=\"1\",gauge_index=\"2\"} 2\n");
 }
 
+TEST(gauges_of_a_process_alone_are_sent_by_its_thread) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.flush_interval_ms = 10});
+    pytheus_gauge_set(GAUGE(r, .name = "g", .across = PYTHEUS_SUM), 2);
+    for (int i = 0; i < 500 && strcmp(ASK("EXISTS", "pytheus:process:1"), "1"); i++)
+        redis_sleep_ms(10);
+    CHECK_STR(ASK("HKEYS", "pytheus:process:1"), "g {}\n");
+    pytheus_registry_free(r);
+}
+
 TEST_ON_REDIS(r, gauges_of_a_process_that_is_gone_go_too) {
     pytheus_gauge g = GAUGE(r, .name = "g", .across = PYTHEUS_SUM);
     pytheus_gauge_set(g, 2);
