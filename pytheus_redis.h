@@ -835,6 +835,7 @@ typedef struct pytheus_redis__metric {
     double *bounds;
     char (*le)[PYTHEUS_REDIS__NUMBER_SIZE]; /* of the buckets, +Inf included, as on the page */
     size_t num_values; /* a counter's or gauge's; sum, count, and of a histogram each bucket's */
+    size_t num_stored; /* that are in Redis: the first ones */
     pytheus_redis__bytes *keys;         /* by value: the key */
     pytheus_redis__bytes *changes;      /* by value: the begin of a command that adds to it */
     pytheus_redis__bytes *sets;         /* likewise: that sets it */
@@ -868,6 +869,7 @@ typedef struct pytheus_redis__series {
     uint64_t mask;
     char *field; /* behind the values */
     size_t field_size;
+    size_t split; /* where more belongs into it */
     /* under the lock */
     size_t place; /* in the list */
     bool was_met; /* by who has the line, and may have kept it */
@@ -955,13 +957,42 @@ enum {
     PYTHEUS_REDIS__STEPS
 };
 
-struct pytheus_redis;
+typedef struct pytheus_redis pytheus_redis;
 
 /* Takes a part of a reply. task->parent is NULL for a whole one. */
-typedef void pytheus_redis__take(struct pytheus_redis *redis, const redisReadTask *task,
-                                 const char *text, size_t size, long long n);
+typedef void pytheus_redis__take(pytheus_redis *redis, const redisReadTask *task, const char *text,
+                                 size_t size, long long n);
 
-typedef struct pytheus_redis {
+/* What layouts of keys differ in. */
+typedef struct pytheus_redis__layout {
+    const char *name;
+    const char *index_key; /* counts the processes that have gauges of their own */
+    int expire_seconds;    /* of keys, where nothing is said; -1: never */
+    bool has_zeros;        /* a series is there before anything was counted */
+
+    /* what all commands of a metric have in common; false: no memory */
+    bool (*prepare)(const pytheus_redis *redis, pytheus_redis__metric *metric);
+    /* what tells a series from others of its metric, as JSON; returns where more belongs into it */
+    size_t (*make_field)(pytheus_redis__bytes *field, const pytheus_redis__metric *metric,
+                         const pytheus_label *labels);
+    /* puts a change of a value into the transaction */
+    void (*change)(pytheus_redis *redis, const pytheus_redis__change *change, const char *number,
+                   bool is_set);
+    /* likewise of a gauge of this process alone */
+    void (*set_own)(pytheus_redis *redis, const pytheus_redis__change *change, const char *number);
+    /* adds the commands that remove a value, and returns how many they are */
+    size_t (*remove)(pytheus_redis *redis, pytheus_redis__bytes *out,
+                     const pytheus_redis__series *series, size_t value);
+    /* adds the command that asks for a value */
+    void (*ask)(pytheus_redis *redis, pytheus_redis__bytes *out,
+                const pytheus_redis__series *series, size_t value);
+    /* adds up in rows what Redis has */
+    pytheus_err (*read)(pytheus_redis *redis, int64_t deadline);
+    /* removes the gauges of this process alone */
+    void (*end_process)(pytheus_redis *redis, int64_t deadline);
+} pytheus_redis__layout;
+
+struct pytheus_redis {
     /* what it is configured to be */
     char *host, *unix_socket_path, *username, *password, *prefix;
     char *tls_ca, *tls_certificate, *tls_key, *tls_server_name;
@@ -970,6 +1001,7 @@ typedef struct pytheus_redis {
     int connect_ms, command_ms, flush_ms;
     int expire_seconds; /* 0: never */
     bool write_through, float_bounds, serve_own;
+    const pytheus_redis__layout *layout;
     char *texts; /* the memory of the strings above */
     pytheus_logger logger;
 
@@ -1023,7 +1055,7 @@ typedef struct pytheus_redis {
     char told[160];     /* the trouble that the logger knows of; "": none */
     size_t first_step;  /* of the greeting */
     size_t failed_step; /* 0: none */
-} pytheus_redis;
+};
 
 #define PYTHEUS_REDIS__LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define PYTHEUS_REDIS__STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
@@ -1252,8 +1284,9 @@ static pytheus_redis__metric *pytheus_redis__metric_new(const pytheus_redis *red
     metric->num_values = desc->type == PYTHEUS_HISTOGRAM ? desc->num_bounds + 3
                          : desc->type == PYTHEUS_SUMMARY ? 2
                                                          : 1;
+    metric->num_stored = metric->num_values;
     good = good && metric->name && metric->help && pytheus_redis__make_bounds(metric, desc) &&
-           pytheus_redis__make_keys(redis, metric);
+           redis->layout->prepare(redis, metric);
     if (!good) {
         pytheus_redis__metric_free(metric);
         return NULL;
@@ -1354,34 +1387,48 @@ static pytheus_redis__slot *pytheus_redis__take_slot(pytheus_redis *redis, size_
     return slot;
 }
 
-static pytheus_redis__series *pytheus_redis__series_new(pytheus_redis__metric *metric,
-                                                        const pytheus_redis__bytes *field) {
-    size_t values = metric->num_values * sizeof(pytheus_redis__value);
-    pytheus_redis__series *series = (pytheus_redis__series *)PYTHEUS_REDIS_REALLOC(
-        NULL, sizeof *series + values + field->used + 1);
+static void pytheus_redis__add_label(pytheus_redis__bytes *field, const pytheus_label *label) {
+    pytheus_redis__add_string(field, field->used > 1 ? ", " : "");
+    pytheus_redis__add_json_string(field, label->name);
+    pytheus_redis__add(field, ": ", 2);
+    pytheus_redis__add_json_string(field, label->value);
+}
+
+/* {"method": "GET", "code": "200"}, in declared order */
+static size_t pytheus_redis__make_field(pytheus_redis__bytes *field,
+                                        const pytheus_redis__metric *metric,
+                                        const pytheus_label *labels) {
+    size_t i;
+    pytheus_redis__add(field, "{", 1);
+    for (i = 0; i < metric->num_labels; i++) {
+        pytheus_redis__add_label(field, &labels[i]);
+    }
+    pytheus_redis__add(field, "}", 1);
+    return 0;
+}
+
+/* NULL: no memory. */
+static pytheus_redis__series *pytheus_redis__series_new(const pytheus_redis *redis,
+                                                        pytheus_redis__metric *metric,
+                                                        const pytheus_label *labels) {
+    size_t values = metric->num_values * sizeof(pytheus_redis__value), split;
+    pytheus_redis__bytes field = {NULL, 0, 0, false};
+    pytheus_redis__series *series = NULL;
+    split = redis->layout->make_field(&field, metric, labels);
+    if (!field.failed) {
+        series = (pytheus_redis__series *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *series + values +
+                                                                          field.used);
+    }
     if (series) {
         memset((void *)series, 0, sizeof *series + values);
         series->metric = metric;
         series->field = (char *)(series->acknowledged + metric->num_values);
-        series->field_size = field->used;
-        memcpy(series->field, field->at, field->used);
+        series->field_size = field.used;
+        series->split = split;
+        memcpy(series->field, field.at, field.used);
     }
+    pytheus_redis__bytes_free(&field);
     return series;
-}
-
-/* {"method": "GET", "code": "200"} */
-static bool pytheus_redis__make_field(pytheus_redis__bytes *field, const pytheus_label *labels,
-                                      size_t num_labels) {
-    size_t i;
-    pytheus_redis__add(field, "{", 1);
-    for (i = 0; i < num_labels; i++) {
-        pytheus_redis__add_string(field, i ? ", " : "");
-        pytheus_redis__add_json_string(field, labels[i].name);
-        pytheus_redis__add(field, ": ", 2);
-        pytheus_redis__add_json_string(field, labels[i].value);
-    }
-    pytheus_redis__add(field, "}", 1);
-    return !field->failed;
 }
 
 static void pytheus_redis__start_thread(pytheus_redis *redis);
@@ -1417,13 +1464,9 @@ static pytheus_err pytheus_redis__words_open(void *user, const pytheus_series_de
                                              pytheus_words *words) {
     pytheus_redis *redis = (pytheus_redis *)user;
     pytheus_redis__metric *metric = pytheus_redis__metric_of(redis, desc);
-    pytheus_redis__series *series = NULL;
-    pytheus_redis__bytes field = {NULL, 0, 0, false};
+    pytheus_redis__series *series =
+        metric ? pytheus_redis__series_new(redis, metric, desc->labels) : NULL;
     bool done;
-    if (metric && pytheus_redis__make_field(&field, desc->labels, desc->num_labels)) {
-        series = pytheus_redis__series_new(metric, &field);
-    }
-    pytheus_redis__bytes_free(&field);
     if (!series) {
         return pytheus_redis__no_memory(desc->metric);
     }
@@ -2380,19 +2423,31 @@ static char *pytheus_redis__put_increment(char *out, pytheus_redis__value now,
     return pytheus_redis__put_number(out, (double)whole + real);
 }
 
-/* NULL: no memory. */
-static pytheus_redis__change *pytheus_redis__add_change(pytheus_redis *redis,
-                                                        pytheus_redis__series *series) {
+/* What a command that is added to the transaction brings. NULL: nothing that is to be remembered.
+   false: no memory. */
+static bool pytheus_redis__add_change(pytheus_redis *redis, const pytheus_redis__change *change) {
     pytheus_redis__transaction *transaction = &redis->transaction;
-    pytheus_redis__change *change;
+    pytheus_redis__change *place;
     if (!pytheus_redis__grow((void **)&transaction->changes, transaction->num_changes,
-                             &transaction->changes_room, sizeof *change)) {
+                             &transaction->changes_room, sizeof *place)) {
         transaction->text.failed = true;
-        return NULL;
+        return false;
     }
-    change = &transaction->changes[transaction->num_changes++];
-    memset((void *)change, 0, sizeof *change);
-    change->series = series;
+    place = &transaction->changes[transaction->num_changes++];
+    memset((void *)place, 0, sizeof *place);
+    if (change) {
+        *place = *change;
+    }
+    return true;
+}
+
+static pytheus_redis__change pytheus_redis__change_of(pytheus_redis__series *series, size_t value,
+                                                      pytheus_redis__value becomes) {
+    pytheus_redis__change change;
+    memset((void *)&change, 0, sizeof change);
+    change.series = series;
+    change.value = value;
+    change.becomes = becomes;
     return change;
 }
 
@@ -2417,18 +2472,22 @@ static uint64_t pytheus_redis__lasts(const pytheus_redis__series *series) {
                : pytheus_redis__lasts_here;
 }
 
-/* How long a value of an expiring gauge lasts: the end of a script's call that changes a field, or
-   a command for a key. */
-static void pytheus_redis__let_expire(pytheus_redis *redis, const pytheus_redis__series *series) {
-    const pytheus_redis__metric *metric = series->metric;
-    pytheus_redis__bytes *text = &redis->transaction.text;
+/* How many milliseconds a value of an expiring gauge lasts. */
+static void pytheus_redis__put_lasting(char *number, const pytheus_redis__series *series) {
     uint64_t own = pytheus_redis__lasts(series);
-    double ms =
-        own && own <= UINT64_C(1000000000000000) ? (double)own : metric->expire_seconds * 1000;
-    char number[PYTHEUS_REDIS__NUMBER_SIZE];
+    double ms = own && own <= UINT64_C(1000000000000000) ? (double)own
+                                                         : series->metric->expire_seconds * 1000;
     *pytheus_redis__put_integer(number, ms < 1      ? 1
                                         : ms > 1e15 ? 1000000000000000
                                                     : (int64_t)ms) = '\0';
+}
+
+/* The end of a script's call that changes a field, or a command for a key. */
+static void pytheus_redis__let_expire(pytheus_redis *redis, const pytheus_redis__series *series) {
+    const pytheus_redis__metric *metric = series->metric;
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    char number[PYTHEUS_REDIS__NUMBER_SIZE];
+    pytheus_redis__put_lasting(number, series);
     if (metric->num_labels) {
         pytheus_redis__add_bulk(text, number, strlen(number));
     } else if (pytheus_redis__add_change(redis, NULL)) {
@@ -2438,40 +2497,49 @@ static void pytheus_redis__let_expire(pytheus_redis *redis, const pytheus_redis_
     }
 }
 
-static void pytheus_redis__change_value(pytheus_redis *redis, pytheus_redis__series *series,
-                                        size_t value, pytheus_redis__value now, bool is_set) {
+static void pytheus_redis__change_field(pytheus_redis *redis, const pytheus_redis__change *change,
+                                        const char *number, bool is_set) {
+    const pytheus_redis__series *series = change->series;
     pytheus_redis__metric *metric = series->metric;
     pytheus_redis__bytes *text = &redis->transaction.text;
-    const pytheus_redis__bytes *begin = is_set ? &metric->sets[value] : &metric->changes[value];
+    const pytheus_redis__bytes *begin =
+        is_set ? &metric->sets[change->value] : &metric->changes[change->value];
+    if (!pytheus_redis__add_change(redis, change)) {
+        return;
+    }
+    pytheus_redis__add(text, begin->at, begin->used);
+    if (metric->num_labels) {
+        pytheus_redis__add_bulk(text, series->field, series->field_size);
+    }
+    pytheus_redis__add_bulk(text, number, strlen(number));
+    if (metric->expire_seconds > 0) {
+        pytheus_redis__let_expire(redis, series);
+    }
+    pytheus_redis__touch(redis, metric, change->value);
+}
+
+static void pytheus_redis__change_value(pytheus_redis *redis, pytheus_redis__series *series,
+                                        size_t value, pytheus_redis__value now, bool is_set) {
     pytheus_redis__value becomes = now;
     char number[PYTHEUS_REDIS__NUMBER_SIZE], *end = number;
-    pytheus_redis__change *change;
+    pytheus_redis__change change;
+    if (value >= series->metric->num_stored) {
+        return;
+    }
     if (is_set) {
         end = pytheus_redis__put_number(number, pytheus_redis__total(now));
     } else {
         end = pytheus_redis__put_increment(number, now, series->acknowledged[value], &becomes);
     }
     if (end == number) {
-        if (series->is_known) {
+        if (series->is_known || !redis->layout->has_zeros) {
             return;
         }
         *end++ = '0'; /* it is there from now on */
     }
-    change = pytheus_redis__add_change(redis, series);
-    if (!change) {
-        return;
-    }
-    change->value = value;
-    change->becomes = becomes;
-    pytheus_redis__add(text, begin->at, begin->used);
-    if (metric->num_labels) {
-        pytheus_redis__add_bulk(text, series->field, series->field_size);
-    }
-    pytheus_redis__add_bulk(text, number, (size_t)(end - number));
-    if (metric->expire_seconds > 0) {
-        pytheus_redis__let_expire(redis, series);
-    }
-    pytheus_redis__touch(redis, metric, value);
+    *end = '\0';
+    change = pytheus_redis__change_of(series, value, becomes);
+    redis->layout->change(redis, &change, number, is_set);
 }
 
 /* Whether a value can't be reached by adding: Redis refuses infinities and what is no number. */
@@ -2505,7 +2573,7 @@ static void pytheus_redis__change_series(pytheus_redis *redis, pytheus_redis__se
     uint64_t sets = pytheus_redis__sets(series);
     size_t i, first = redis->transaction.num_changes;
     pytheus_redis__values(series, values);
-    for (i = 0; i < metric->num_values; i++) {
+    for (i = 0; i < metric->num_stored; i++) {
         pytheus_redis__value old = series->acknowledged[i];
         bool is_set = sets != series->sets || pytheus_redis__must_be_set(values[i], old);
         bool is_old = values[i].whole == old.whole &&
@@ -2517,20 +2585,15 @@ static void pytheus_redis__change_series(pytheus_redis *redis, pytheus_redis__se
     pytheus_redis__end_series(redis, first, sets, false);
 }
 
+/* A removed series is told to all, whether they had it or not. */
 static void pytheus_redis__remove_series(pytheus_redis *redis, pytheus_redis__series *series) {
-    const pytheus_redis__metric *metric = series->metric;
-    pytheus_redis__bytes *text = &redis->transaction.text;
-    size_t i, first = redis->transaction.num_changes;
-    for (i = 0; i < metric->num_values; i++) {
-        const pytheus_redis__bytes *key = &metric->keys[i];
-        if (pytheus_redis__add_change(redis, series)) {
-            pytheus_redis__add_head(text, '*', metric->num_labels ? 3 : 2);
-            pytheus_redis__add_string(text,
-                                      metric->num_labels ? "$4\r\nHDEL\r\n" : "$3\r\nDEL\r\n");
-            pytheus_redis__add_bulk(text, key->at, key->used);
-            if (metric->num_labels) {
-                pytheus_redis__add_bulk(text, series->field, series->field_size);
-            }
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_redis__value none = {0, 0};
+    pytheus_redis__change change = pytheus_redis__change_of(series, 0, none);
+    size_t i, n, first = transaction->num_changes;
+    for (i = 0; i < series->metric->num_stored; i++) {
+        n = redis->layout->remove(redis, &transaction->text, series, i);
+        while (n-- && pytheus_redis__add_change(redis, &change)) {
         }
     }
     pytheus_redis__end_series(redis, first, 0, true);
@@ -2585,7 +2648,7 @@ static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t dea
         return PYTHEUS_OK;
     }
     pytheus_redis__clear(&redis->out);
-    pytheus_redis__own_key(redis, "pytheus:gauge_index", 0, &redis->scratch);
+    pytheus_redis__own_key(redis, redis->layout->index_key, 0, &redis->scratch);
     if (!redis->scratch.failed) {
         pytheus_redis__command_2(&redis->out, "INCR", redis->scratch.at);
     }
@@ -2619,55 +2682,62 @@ static bool pytheus_redis__process_field(pytheus_redis *redis, const pytheus_red
     return !redis->scratch.failed;
 }
 
-static void pytheus_redis__add_process_gauge(pytheus_redis *redis, pytheus_redis__series *series) {
-    pytheus_redis__transaction *transaction = &redis->transaction;
+static size_t pytheus_redis__remove_field(pytheus_redis *redis, pytheus_redis__bytes *out,
+                                          const pytheus_redis__series *series, size_t value) {
+    const pytheus_redis__bytes *key = &series->metric->keys[value];
+    size_t key_size;
+    if (series->metric->across != PYTHEUS_SHARED) {
+        if (pytheus_redis__process_field(redis, series, &key_size)) {
+            pytheus_redis__command_3(out, "HDEL", redis->scratch.at, redis->scratch.at + key_size);
+        }
+        return 1;
+    }
+    pytheus_redis__add_string(out, series->metric->num_labels ? "*3\r\n$4\r\nHDEL\r\n"
+                                                              : "*2\r\n$3\r\nDEL\r\n");
+    pytheus_redis__add_bulk(out, key->at, key->used);
+    if (series->metric->num_labels) {
+        pytheus_redis__add_bulk(out, series->field, series->field_size);
+    }
+    return 1;
+}
+
+/* Sets it in the hash of this process, with the time when it was changed. */
+static void pytheus_redis__set_own_field(pytheus_redis *redis, const pytheus_redis__change *change,
+                                         const char *number) {
     const char *words[4];
-    char number[2 * PYTHEUS_REDIS__NUMBER_SIZE], *end;
-    uint64_t sets = pytheus_redis__sets(series);
-    pytheus_redis__value now = {0, 0};
-    size_t first = transaction->num_changes, key_size;
-    pytheus_redis__change *change;
-    now.real = pytheus_redis__real(series, 0);
-    if (!redis->process_index) {
+    char value[2 * PYTHEUS_REDIS__NUMBER_SIZE];
+    size_t key_size, size = strlen(number);
+    if (!pytheus_redis__add_change(redis, change) ||
+        !pytheus_redis__process_field(redis, change->series, &key_size)) {
         return;
     }
-    if (series->is_known && sets == series->sets && !pytheus_redis__must_refresh(redis) &&
-        memcmp(&now.real, &series->acknowledged[0].real, sizeof now.real) == 0) {
-        return;
-    }
-    change = pytheus_redis__add_change(redis, series);
-    if (!change) {
-        return;
-    }
-    change->becomes = now;
-    end = pytheus_redis__put_number(number, now.real);
-    *end++ = ' ';
-    *pytheus_redis__put_number(end, pytheus_redis__changed(series)) = '\0';
-    if (!pytheus_redis__process_field(redis, series, &key_size)) {
-        return;
-    }
+    memcpy(value, number, size);
+    value[size++] = ' ';
+    *pytheus_redis__put_number(value + size, pytheus_redis__changed(change->series)) = '\0';
     words[0] = "HSET";
     words[1] = redis->scratch.at;
     words[2] = redis->scratch.at + key_size;
-    words[3] = number;
-    pytheus_redis__command(&transaction->text, words, 4);
-    transaction->has_process = true;
-    pytheus_redis__end_series(redis, first, sets, false);
+    words[3] = value;
+    pytheus_redis__command(&redis->transaction.text, words, 4);
+    redis->transaction.has_process = true;
 }
 
-static void pytheus_redis__remove_process_gauge(pytheus_redis *redis,
-                                                pytheus_redis__series *series) {
-    pytheus_redis__transaction *transaction = &redis->transaction;
-    size_t first = transaction->num_changes, key_size;
-    if (!pytheus_redis__add_change(redis, series)) {
+static void pytheus_redis__set_own(pytheus_redis *redis, pytheus_redis__series *series) {
+    size_t first = redis->transaction.num_changes;
+    uint64_t sets = pytheus_redis__sets(series);
+    char number[PYTHEUS_REDIS__NUMBER_SIZE];
+    pytheus_redis__change change;
+    pytheus_redis__value now = {0, 0};
+    now.real = pytheus_redis__real(series, 0);
+    if (!redis->process_index ||
+        (series->is_known && sets == series->sets && !pytheus_redis__must_refresh(redis) &&
+         memcmp(&now.real, &series->acknowledged[0].real, sizeof now.real) == 0)) {
         return;
     }
-    if (!pytheus_redis__process_field(redis, series, &key_size)) {
-        return;
-    }
-    pytheus_redis__command_3(&transaction->text, "HDEL", redis->scratch.at,
-                             redis->scratch.at + key_size);
-    pytheus_redis__end_series(redis, first, 0, true);
+    *pytheus_redis__put_number(number, now.real) = '\0';
+    change = pytheus_redis__change_of(series, 0, now);
+    redis->layout->set_own(redis, &change, number);
+    pytheus_redis__end_series(redis, first, sets, false);
 }
 
 /* Ends a transaction that has this process's gauges. */
@@ -2696,20 +2766,8 @@ static void pytheus_redis__take_nothing(pytheus_redis *redis, const redisReadTas
     (void)n;
 }
 
-/* The process ends, and its gauges with it, and what tells its flushes apart. */
-static void pytheus_redis__end_process(pytheus_redis *redis, int64_t deadline) {
+static void pytheus_redis__end_hash(pytheus_redis *redis, int64_t deadline) {
     char index[24];
-    if (!redis->transaction.number) {
-        pytheus_redis__clear(&redis->out);
-        pytheus_redis__command_2(&redis->out, "DEL", redis->sequence_key);
-        if (!pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_nothing,
-                                     deadline)) {
-            redis->base = 0;
-        }
-    }
-    if (!redis->process_index || !redis->context) {
-        return;
-    }
     pytheus_redis__clear(&redis->out);
     *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
     pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
@@ -2721,7 +2779,22 @@ static void pytheus_redis__end_process(pytheus_redis *redis, int64_t deadline) {
         pytheus_redis__command_3(&redis->out, "SREM", redis->scratch.at, index);
         (void)pytheus_redis__exchange(redis, &redis->out, 2, pytheus_redis__take_nothing, deadline);
     }
-    redis->process_index = 0;
+}
+
+/* The process ends, and its gauges with it, and what tells its flushes apart. */
+static void pytheus_redis__end_process(pytheus_redis *redis, int64_t deadline) {
+    if (!redis->transaction.number) {
+        pytheus_redis__clear(&redis->out);
+        pytheus_redis__command_2(&redis->out, "DEL", redis->sequence_key);
+        if (!pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_nothing,
+                                     deadline)) {
+            redis->base = 0;
+        }
+    }
+    if (redis->process_index && redis->context) {
+        redis->layout->end_process(redis, deadline);
+        redis->process_index = 0;
+    }
 }
 
 /* ==== FLUSHING ==== */
@@ -2767,12 +2840,10 @@ static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__serie
         series->refused_until > pytheus_redis__now()) {
         return;
     }
-    if (is_removed && series->metric->across != PYTHEUS_SHARED) {
-        pytheus_redis__remove_process_gauge(redis, series);
-    } else if (is_removed) {
+    if (is_removed) {
         pytheus_redis__remove_series(redis, series);
     } else if (series->metric->across != PYTHEUS_SHARED) {
-        pytheus_redis__add_process_gauge(redis, series);
+        pytheus_redis__set_own(redis, series);
     } else {
         pytheus_redis__value *values =
             pytheus_redis__room_for_values(redis, series->metric->num_values);
@@ -2926,7 +2997,7 @@ static bool pytheus_redis__is_done(const pytheus_redis__series *series,
         return false;
     }
     pytheus_redis__values(series, values);
-    for (i = 0; i < series->metric->num_values; i++) {
+    for (i = 0; i < series->metric->num_stored; i++) {
         if (values[i].whole != series->acknowledged[i].whole ||
             memcmp(&values[i].real, &series->acknowledged[i].real, sizeof values[i].real) != 0) {
             return false;
@@ -3373,9 +3444,16 @@ static pytheus_redis__spelling *pytheus_redis__meet_spelling(pytheus_redis__metr
     return spelling;
 }
 
-/* A new row, with texts, each ending with NUL; NULL: no memory. */
+/* What tells a row from others: the values of its labels, and where each process has its own row, its
+   number. */
+static size_t pytheus_redis__num_texts(const pytheus_redis__metric *metric) {
+    return metric->num_labels + (metric->across == PYTHEUS_PER_PROCESS);
+}
+
+/* A new row, with its texts, each ending with NUL; NULL: no memory. */
 static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
-                                                  const char *const *texts, size_t num_texts) {
+                                                  const char *const *texts) {
+    size_t num_texts = pytheus_redis__num_texts(metric);
     size_t i, size = 0, numbers = metric->num_values * sizeof(double);
     pytheus_redis__row *row;
     char *at;
@@ -3423,27 +3501,26 @@ static bool pytheus_redis__values_of_field(pytheus_redis *redis,
     return true;
 }
 
-/* The row that a field belongs to, made where there is none; NULL: it is no series of this metric,
-   or no memory. */
+/* The row of these texts, made where there is none; NULL: no memory. */
 static pytheus_redis__row *pytheus_redis__row_of(pytheus_redis *redis,
-                                                 pytheus_redis__metric *metric, const char *text,
-                                                 size_t size) {
-    const char *values[PYTHEUS_MAX_LABELS];
+                                                 pytheus_redis__metric *metric,
+                                                 const char *const *texts) {
     pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     pytheus_redis__bytes own = {NULL, 0, 0, false};
     pytheus_redis__spelling *known;
     pytheus_redis__row *row = NULL;
     size_t i;
-    if (!pytheus_redis__values_of_field(redis, metric, text, size, values)) {
-        return NULL;
-    }
     for (i = 0; i < metric->num_labels; i++) {
         labels[i].name = metric->labels[i];
-        labels[i].value = values[i];
+        labels[i].value = texts[i];
     }
-    if (pytheus_redis__make_field(&own, labels, metric->num_labels)) {
+    (void)pytheus_redis__make_field(&own, metric, labels);
+    for (; i < pytheus_redis__num_texts(metric); i++) {
+        pytheus_redis__add_string(&own, texts[i]);
+    }
+    if (!own.failed) {
         known = pytheus_redis__find_spelling(metric, own.at, own.used);
-        row = known ? known->row : pytheus_redis__row_new(metric, values, metric->num_labels);
+        row = known ? known->row : pytheus_redis__row_new(metric, texts);
         if (row && !known && !pytheus_redis__add_spelling(redis, metric, own.at, own.used, row)) {
             metric->num_rows--;
             PYTHEUS_REDIS_FREE(row);
@@ -3459,11 +3536,14 @@ static pytheus_redis__spelling *pytheus_redis__spelling_of(pytheus_redis *redis,
                                                            pytheus_redis__metric *metric,
                                                            const char *text, size_t size) {
     pytheus_redis__spelling *known = pytheus_redis__find_spelling(metric, text, size);
-    pytheus_redis__row *row;
+    const char *values[PYTHEUS_MAX_LABELS];
+    pytheus_redis__row *row = NULL;
     if (known) {
         return known;
     }
-    row = pytheus_redis__row_of(redis, metric, text, size);
+    if (pytheus_redis__values_of_field(redis, metric, text, size, values)) {
+        row = pytheus_redis__row_of(redis, metric, values);
+    }
     known = pytheus_redis__find_spelling(metric, text, size);
     return known ? known : pytheus_redis__add_spelling(redis, metric, text, size, row);
 }
@@ -3670,8 +3750,9 @@ static pytheus_redis__row *pytheus_redis__row_of_process(pytheus_redis *redis,
     if (!spelling && !name.failed &&
         pytheus_redis__values_of_field(redis, metric, text, size, values)) {
         values[metric->num_labels] = number;
-        row = pytheus_redis__row_new(metric, values, metric->num_labels + 1);
-        if (row) {
+        row = pytheus_redis__row_of(redis, metric, values);
+        spelling = pytheus_redis__find_spelling(metric, name.at, name.used);
+        if (row && !spelling) {
             spelling = pytheus_redis__add_spelling(redis, metric, name.at, name.used, row);
         }
     }
@@ -3770,9 +3851,10 @@ static pytheus_err pytheus_redis__read_processes(pytheus_redis *redis, int64_t d
     }
     return !err && reading->no_memory ? pytheus_redis__no_memory("page") : err;
 }
+
 /* Buckets from the lowest bound up: what is counted meanwhile makes none smaller than the one
    before. The sum last, as somebody counts before he adds. */
-static pytheus_err pytheus_redis__read_all(pytheus_redis *redis, int64_t deadline) {
+static pytheus_err pytheus_redis__read_hashes(pytheus_redis *redis, int64_t deadline) {
     pytheus_redis__metric *metric = NULL;
     pytheus_err err = PYTHEUS_OK;
     pytheus_redis__clear(&redis->out);
@@ -3829,7 +3911,7 @@ typedef struct pytheus_redis__pairs {
 static void pytheus_redis__list_pairs(const pytheus_redis__metric *metric,
                                       const pytheus_redis__row *row, pytheus_redis__pairs *pairs) {
     const char *text = (const char *)(row->values + metric->num_values);
-    size_t i, num_texts = metric->num_labels + (metric->across == PYTHEUS_PER_PROCESS);
+    size_t i, num_texts = pytheus_redis__num_texts(metric);
     for (i = 0; i < num_texts; i++) {
         pairs->strings[2 * i] = i < metric->num_labels ? metric->labels[i] : "gauge_index";
         pairs->strings[2 * i + 1] = text;
@@ -3987,7 +4069,7 @@ static pytheus_err pytheus_redis__read_page(pytheus_redis *redis, int64_t deadli
     if (!pytheus_redis__list_rows(redis)) {
         return pytheus_redis__no_memory("page");
     }
-    return pytheus_redis__read_all(redis, deadline);
+    return redis->layout->read(redis, deadline);
 }
 
 static pytheus_err pytheus_redis__generate(void *user, pytheus_emitter *out) {
@@ -4054,27 +4136,25 @@ static pytheus_err pytheus_redis__cell_open(void *user, const pytheus_cell_desc 
                                             void **place) {
     pytheus_redis *redis = (pytheus_redis *)user;
     pytheus_redis__metric *metric = pytheus_redis__metric_named(redis, desc->metric);
-    pytheus_redis__bytes field = {NULL, 0, 0, false};
     pytheus_redis__cell *cell = (pytheus_redis__cell *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *cell);
+    pytheus_redis__series *series =
+        cell && metric ? pytheus_redis__series_new(redis, metric, desc->labels) : NULL;
     bool done = false;
-    if (cell && metric && pytheus_redis__make_field(&field, desc->labels, desc->num_labels)) {
+    if (series) {
         cell->value = pytheus_redis__value_of_cell(metric, desc);
-        cell->series = pytheus_redis__series_new(metric, &field);
-        if (cell->series) {
-            cell->series->is_known = true;
-            (void)pthread_mutex_lock(&redis->lock);
-            done = pytheus_redis__grow((void **)&redis->series, redis->num_series,
-                                       &redis->series_room, sizeof(pytheus_redis__series *));
-            if (done) {
-                cell->series->is_gone = cell->value > 0; /* one of them is on the page */
-                pytheus_redis__put_last(redis, cell->series);
-            }
-            (void)pthread_mutex_unlock(&redis->lock);
+        cell->series = series;
+        series->is_known = true;
+        series->is_gone = cell->value > 0; /* one of them is on the page */
+        (void)pthread_mutex_lock(&redis->lock);
+        done = pytheus_redis__grow((void **)&redis->series, redis->num_series, &redis->series_room,
+                                   sizeof(pytheus_redis__series *));
+        if (done) {
+            pytheus_redis__put_last(redis, series);
         }
+        (void)pthread_mutex_unlock(&redis->lock);
     }
-    pytheus_redis__bytes_free(&field);
     if (!done) {
-        PYTHEUS_REDIS_FREE(cell ? cell->series : NULL);
+        PYTHEUS_REDIS_FREE(series);
         PYTHEUS_REDIS_FREE(cell);
         return pytheus_redis__no_memory(desc->metric);
     }
@@ -4215,15 +4295,15 @@ static void pytheus_redis__take_get(pytheus_redis *redis, const redisReadTask *t
     }
 }
 
-static void pytheus_redis__add_get(pytheus_redis *redis, const pytheus_redis__series *series,
-                                   size_t value) {
+static void pytheus_redis__ask_field(pytheus_redis *redis, pytheus_redis__bytes *out,
+                                     const pytheus_redis__series *series, size_t value) {
     const pytheus_redis__bytes *key = &series->metric->keys[value];
-    bool is_hash = series->metric->num_labels > 0;
-    pytheus_redis__add_string(&redis->out,
-                              is_hash ? "*3\r\n$4\r\nHGET\r\n" : "*2\r\n$3\r\nGET\r\n");
-    pytheus_redis__add_bulk(&redis->out, key->at, key->used);
-    if (is_hash) {
-        pytheus_redis__add_bulk(&redis->out, series->field, series->field_size);
+    (void)redis;
+    pytheus_redis__add_string(out, series->metric->num_labels ? "*3\r\n$4\r\nHGET\r\n"
+                                                              : "*2\r\n$3\r\nGET\r\n");
+    pytheus_redis__add_bulk(out, key->at, key->used);
+    if (series->metric->num_labels) {
+        pytheus_redis__add_bulk(out, series->field, series->field_size);
     }
 }
 
@@ -4237,9 +4317,9 @@ static pytheus_err pytheus_redis__read_cell(pytheus_redis *redis, const pytheus_
     }
     pytheus_redis__clear(&redis->out);
     numbers[0] = numbers[1] = 0;
-    pytheus_redis__add_get(redis, cell->series, cell->value - has_lower);
+    redis->layout->ask(redis, &redis->out, cell->series, cell->value - has_lower);
     if (has_lower) {
-        pytheus_redis__add_get(redis, cell->series, cell->value);
+        redis->layout->ask(redis, &redis->out, cell->series, cell->value);
     }
     err = pytheus_redis__exchange(redis, &redis->out, has_lower ? 2 : 1, pytheus_redis__take_get,
                                   deadline);
@@ -4268,20 +4348,14 @@ static pytheus_err pytheus_redis__cell_get(void *user, void *place, double *valu
 
 static pytheus_err pytheus_redis__try_removal(pytheus_redis *redis, pytheus_redis__cell *cell,
                                               int64_t deadline) {
-    const pytheus_redis__bytes *key = &cell->series->metric->keys[cell->value];
-    bool is_hash = cell->series->metric->num_labels > 0;
     pytheus_err err = pytheus_redis__be_connected(redis, deadline);
+    size_t n;
     if (err) {
         return err;
     }
     pytheus_redis__clear(&redis->out);
-    pytheus_redis__add_string(&redis->out,
-                              is_hash ? "*3\r\n$4\r\nHDEL\r\n" : "*2\r\n$3\r\nDEL\r\n");
-    pytheus_redis__add_bulk(&redis->out, key->at, key->used);
-    if (is_hash) {
-        pytheus_redis__add_bulk(&redis->out, cell->series->field, cell->series->field_size);
-    }
-    err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_nothing, deadline);
+    n = redis->layout->remove(redis, &redis->out, cell->series, cell->value);
+    err = pytheus_redis__exchange(redis, &redis->out, n, pytheus_redis__take_nothing, deadline);
     if (!err && redis->refusal[0]) {
         err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s", cell->series->metric->name,
                            redis->refusal);
@@ -4308,6 +4382,25 @@ static pytheus_err pytheus_redis__cell_remove(void *user, void *place) {
     redis->news.is_new = false;
     pytheus_redis__free_line(redis);
     return err;
+}
+
+/* ==== LAYOUTS ==== */
+
+static const pytheus_redis__layout pytheus_redis__layouts[] = {
+    {"pytheus", "pytheus:gauge_index", PYTHEUS_REDIS__EXPIRE_SECONDS, true,
+     pytheus_redis__make_keys, pytheus_redis__make_field, pytheus_redis__change_field,
+     pytheus_redis__set_own_field, pytheus_redis__remove_field, pytheus_redis__ask_field,
+     pytheus_redis__read_hashes, pytheus_redis__end_hash}};
+
+/* The one of that name; NULL: there is none. */
+static const pytheus_redis__layout *pytheus_redis__layout_of(const char *name) {
+    size_t i;
+    for (i = 0; i < sizeof pytheus_redis__layouts / sizeof *pytheus_redis__layouts; i++) {
+        if (strcmp(pytheus_redis__layouts[i].name, name) == 0) {
+            return &pytheus_redis__layouts[i];
+        }
+    }
+    return NULL;
 }
 
 /* ==== MAKING A BACKEND ==== */
@@ -4601,7 +4694,7 @@ static pytheus_err pytheus_redis__check_tls(const pytheus_redis_desc *desc) {
 
 static pytheus_err pytheus_redis__check(const pytheus_redis_desc *desc) {
     const char *layout = pytheus_redis__text_or(desc->layout, "pytheus");
-    if (strcmp(layout, "pytheus") != 0) {
+    if (!pytheus_redis__layout_of(layout)) {
         return pytheus_redis__bad("no such layout", layout);
     }
     if (desc->port < 0 || desc->port > 65535 || desc->db < 0 || desc->connect_timeout_ms < 0 ||
@@ -4638,8 +4731,9 @@ static pytheus_redis *pytheus_redis__new(const pytheus_redis_desc *desc) {
     redis->command_ms =
         pytheus_redis__number_or(desc->command_timeout_ms, PYTHEUS_REDIS__COMMAND_MS);
     redis->flush_ms = pytheus_redis__number_or(desc->flush_interval_ms, PYTHEUS_REDIS__FLUSH_MS);
+    redis->layout = pytheus_redis__layout_of(pytheus_redis__text_or(desc->layout, "pytheus"));
     redis->expire_seconds =
-        pytheus_redis__number_or(desc->expire_key_time, PYTHEUS_REDIS__EXPIRE_SECONDS);
+        pytheus_redis__number_or(desc->expire_key_time, redis->layout->expire_seconds);
     redis->write_through = desc->write_through;
     redis->float_bounds = desc->float_bounds;
     redis->serve_own = desc->serve_own;
@@ -4760,9 +4854,10 @@ static pytheus_err pytheus_redis__create(const pytheus_config *config, pytheus_b
     desc.command_timeout_ms = pytheus_redis__config_int(config, "command_timeout_ms", 0, &err);
     desc.flush_interval_ms = pytheus_redis__config_int(config, "flush_interval_ms", 0, &err);
     desc.write_through = pytheus_config_bool(config, "write_through", false);
-    desc.expire_key_time =
-        pytheus_redis__config_int(config, "expire_key_time", PYTHEUS_REDIS__EXPIRE_SECONDS, &err);
-    desc.expire_key_time = desc.expire_key_time ? desc.expire_key_time : -1;
+    desc.expire_key_time = pytheus_redis__config_int(config, "expire_key_time", 0, &err);
+    if (!(pytheus_config_number(config, "expire_key_time", 1) > 0)) {
+        desc.expire_key_time = -1; /* 0 is never, as in Python */
+    }
     desc.key_prefix = pytheus_config_string(config, "key_prefix", NULL);
     desc.layout = pytheus_config_string(config, "layout", NULL);
     desc.float_bounds = pytheus_config_bool(config, "float_bounds", false);
