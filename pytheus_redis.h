@@ -3060,7 +3060,7 @@ static pytheus_err pytheus_redis__flush(void *user) {
         return pytheus_redis__busy();
     }
     err = pytheus_redis__flush_now(redis, deadline);
-    redis->news.is_new = false; /* who has called tells it */
+    redis->news.is_new = redis->news.is_new && !err; /* an error is told by who has called */
     pytheus_redis__free_line(redis);
     return err;
 }

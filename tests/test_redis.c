@@ -255,6 +255,15 @@ TEST_ON_REDIS(r, a_key_of_another_type_costs_no_page) {
     CHECK_VALUE(bad, 1);
 }
 
+TEST_ON_REDIS(r, a_flush_tells_what_redis_refused) {
+    pytheus_counter bad = COUNTER(r, .name = "bad");
+    (void)ASK("LPUSH", "bad", "1");
+    pytheus_counter_inc(bad);
+    FLUSH(r);
+    CHECK_STR(logged.metric, "bad");
+    CHECK(strstr(logged.sentence, "WRONGTYPE") != NULL);
+}
+
 TEST_ON_REDIS(r, what_redis_lost_is_0_on_the_page) {
     pytheus_counter c = COUNTER(r, .name = "a");
     pytheus_counter l = COUNTER(r, .name = "b", .required_labels = {"x"});
