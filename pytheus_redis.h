@@ -203,6 +203,7 @@ enum {
     PYTHEUS_REDIS__BATCH = 64,         /* series that are looked at under the lock */
     PYTHEUS_REDIS__MOST_CLOSED = 1000, /* series, until the thread is woken */
     PYTHEUS_REDIS__NUMBER_SIZE = 40,
+    PYTHEUS_REDIS__NONE = 0x7fffffff,
     PYTHEUS_REDIS__LARGEST_STRING = 1 << 26
 };
 
@@ -749,11 +750,31 @@ static bool pytheus_redis__read_string(pytheus_redis__json *in) {
     return in->at < in->end && *in->at++ == '"';
 }
 
-/* A string, or a number as it stands; *offset is where it is in the output. */
+/* A word, as Python's str() has what it stands for. */
+static bool pytheus_redis__read_constant(pytheus_redis__json *in) {
+    static const char *const words[][2] = {{"true", "True"},      {"false", "False"},
+                                           {"null", "None"},      {"Infinity", "inf"},
+                                           {"-Infinity", "-inf"}, {"NaN", "nan"}};
+    size_t i, size;
+    for (i = 0; i < sizeof words / sizeof *words; i++) {
+        size = strlen(words[i][0]);
+        if ((size_t)(in->end - in->at) >= size && memcmp(in->at, words[i][0], size) == 0) {
+            in->at += size;
+            pytheus_redis__add(in->out, words[i][1], strlen(words[i][1]) + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A string, a word, or a number as it stands; *offset is where it is in the output. */
 static bool pytheus_redis__read_value(pytheus_redis__json *in, size_t *offset) {
     *offset = in->out->used;
     if (pytheus_redis__takes(in, '"')) {
         return pytheus_redis__read_string(in);
+    }
+    if (pytheus_redis__read_constant(in)) {
+        return true;
     }
     while (in->at < in->end && *in->at && strchr("+-.0123456789eE", *in->at)) {
         pytheus_redis__add(in->out, in->at++, 1);
@@ -809,9 +830,10 @@ typedef struct pytheus_redis__row {
     double values[1]; /* num_values of the metric; behind them the texts of its labels */
 } pytheus_redis__row;
 
-/* What a field of a metric's hashes stands for. */
+/* What a field of a metric's hashes, or a key, stands for. */
 typedef struct pytheus_redis__spelling {
     pytheus_redis__row *row; /* NULL: no series of this metric */
+    size_t value;            /* of a key */
     uint64_t seen;
     size_t place; /* among the metric's */
     size_t size;
@@ -840,7 +862,9 @@ typedef struct pytheus_redis__metric {
     pytheus_redis__bytes *changes;      /* by value: the begin of a command that adds to it */
     pytheus_redis__bytes *sets;         /* likewise: that sets it */
     pytheus_redis__bytes *expires;      /* likewise: the command that keeps the key */
+    pytheus_redis__bytes *mores;        /* likewise: what belongs into the JSON in the key */
     pytheus_redis__bytes read_expiring; /* the command that reads a hash whose fields expire */
+    pytheus_redis__bytes group;         /* the key of the set of keys, with its NUL */
     uint64_t *touched;                  /* by value: number of the transaction that kept the key */
     /* what follows belongs to who has the line */
     pytheus_redis__row **rows;
@@ -851,6 +875,7 @@ typedef struct pytheus_redis__metric {
     size_t num_entries;
     size_t next_spelling; /* the one that is expected */
     bool is_told;         /* that some of its fields are no series */
+    bool has_told_fraction;
 } pytheus_redis__metric;
 
 /* The words of a series, which the library adds to. Used again for another one under another mask,
@@ -919,6 +944,15 @@ typedef struct pytheus_redis__read {
     size_t reply; /* the number of the answer */
 } pytheus_redis__read;
 
+/* A key that is in the set of a metric. */
+typedef struct pytheus_redis__member {
+    pytheus_redis__metric *metric;
+    pytheus_redis__row *row;
+    size_t value;
+    const char *key; /* with NUL */
+    bool is_dead;    /* there is no such key any more */
+} pytheus_redis__member;
+
 /* What is being asked for a page. */
 typedef struct pytheus_redis__reading {
     size_t num_reads, num_replies;
@@ -929,6 +963,8 @@ typedef struct pytheus_redis__reading {
     double numbers[2];
     uint64_t *processes; /* their numbers */
     size_t num_processes, processes_room;
+    pytheus_redis__member *members;
+    size_t num_members, members_room;
     pytheus_redis__read reads[PYTHEUS_REDIS__MOST_READS];
 } pytheus_redis__reading;
 
@@ -969,7 +1005,10 @@ typedef struct pytheus_redis__layout {
     const char *index_key; /* counts the processes that have gauges of their own */
     int expire_seconds;    /* of keys, where nothing is said; -1: never */
     bool has_zeros;        /* a series is there before anything was counted */
+    bool has_fractions;    /* of counters */
 
+    /* NULL, or why this metric is refused */
+    const char *(*objection)(const pytheus_series_desc *desc);
     /* what all commands of a metric have in common; false: no memory */
     bool (*prepare)(const pytheus_redis *redis, pytheus_redis__metric *metric);
     /* what tells a series from others of its metric, as JSON; returns where more belongs into it */
@@ -1050,7 +1089,9 @@ struct pytheus_redis {
     uint64_t process_index; /* tells this process's gauges apart; 0: not known yet */
     int64_t process_refreshed;
     pytheus_redis__reading reading;
+    bool must_refresh; /* this process's gauges */
     pytheus_redis__bytes scratch;
+    pytheus_redis__bytes plain, key; /* in the making: a key's labels, and the key */
     pytheus_redis__news news;
     char told[160];     /* the trouble that the logger knows of; "": none */
     size_t first_step;  /* of the greeting */
@@ -1108,7 +1149,7 @@ static void pytheus_redis__metric_free(pytheus_redis__metric *metric) {
     for (i = 0; i < metric->num_labels; i++) {
         PYTHEUS_REDIS_FREE(metric->labels[i]);
     }
-    for (i = 0; metric->keys && i < 4 * metric->num_values; i++) {
+    for (i = 0; metric->keys && i < 5 * metric->num_values; i++) {
         pytheus_redis__bytes_free(&metric->keys[i]);
     }
     for (i = 0; i < metric->num_spellings; i++) {
@@ -1118,6 +1159,7 @@ static void pytheus_redis__metric_free(pytheus_redis__metric *metric) {
         PYTHEUS_REDIS_FREE(metric->rows[i]);
     }
     pytheus_redis__bytes_free(&metric->read_expiring);
+    pytheus_redis__bytes_free(&metric->group);
     PYTHEUS_REDIS_FREE(metric->entries);
     PYTHEUS_REDIS_FREE(metric->spellings);
     PYTHEUS_REDIS_FREE(metric->rows);
@@ -1130,16 +1172,21 @@ static void pytheus_redis__metric_free(pytheus_redis__metric *metric) {
     PYTHEUS_REDIS_FREE(metric);
 }
 
+static void pytheus_redis__add_prefixed(const pytheus_redis *redis, pytheus_redis__bytes *key,
+                                        const char *name) {
+    if (redis->prefix) {
+        pytheus_redis__add_string(key, redis->prefix);
+        pytheus_redis__add(key, "-", 1);
+    }
+    pytheus_redis__add_string(key, name);
+}
+
 /* name, name:sum, name:count, name:0.5, name:+Inf, and before each the prefix */
 static void pytheus_redis__make_key(const pytheus_redis *redis, pytheus_redis__metric *metric,
                                     size_t value) {
     pytheus_redis__bytes *key = &metric->keys[value];
     char bound[PYTHEUS_REDIS__NUMBER_SIZE] = "+Inf";
-    if (redis->prefix) {
-        pytheus_redis__add_string(key, redis->prefix);
-        pytheus_redis__add(key, "-", 1);
-    }
-    pytheus_redis__add_string(key, metric->name);
+    pytheus_redis__add_prefixed(redis, key, metric->name);
     if (metric->type >= PYTHEUS_HISTOGRAM && value < 2) {
         pytheus_redis__add_string(key, value == 0 ? ":sum" : ":count");
     } else if (metric->type == PYTHEUS_HISTOGRAM) {
@@ -1210,22 +1257,31 @@ static void pytheus_redis__make_commands(const pytheus_redis *redis, pytheus_red
     pytheus_redis__add_bulk(&metric->expires[value], seconds, strlen(seconds));
 }
 
-static bool pytheus_redis__make_keys(const pytheus_redis *redis, pytheus_redis__metric *metric) {
-    size_t i, n = metric->num_values;
+static bool pytheus_redis__make_room_for_keys(pytheus_redis__metric *metric) {
+    size_t n = metric->num_values;
     metric->keys =
-        (pytheus_redis__bytes *)PYTHEUS_REDIS_REALLOC(NULL, 4 * n * sizeof *metric->keys);
+        (pytheus_redis__bytes *)PYTHEUS_REDIS_REALLOC(NULL, 5 * n * sizeof *metric->keys);
     if (!metric->keys) {
         return false;
     }
-    memset((void *)metric->keys, 0, 4 * n * sizeof *metric->keys);
+    memset((void *)metric->keys, 0, 5 * n * sizeof *metric->keys);
+    metric->changes = metric->keys + n;
+    metric->sets = metric->changes + n;
+    metric->expires = metric->sets + n;
+    metric->mores = metric->expires + n;
     metric->touched = (uint64_t *)PYTHEUS_REDIS_REALLOC(NULL, n * sizeof *metric->touched);
     if (!metric->touched) {
         return false;
     }
     memset(metric->touched, 0, n * sizeof *metric->touched);
-    metric->changes = metric->keys + n;
-    metric->sets = metric->changes + n;
-    metric->expires = metric->sets + n;
+    return true;
+}
+
+static bool pytheus_redis__make_keys(const pytheus_redis *redis, pytheus_redis__metric *metric) {
+    size_t i, n = metric->num_values;
+    if (!pytheus_redis__make_room_for_keys(metric)) {
+        return false;
+    }
     for (i = 0; i < n; i++) {
         pytheus_redis__make_key(redis, metric, i);
         if (!metric->keys[i].failed) {
@@ -2423,6 +2479,44 @@ static char *pytheus_redis__put_increment(char *out, pytheus_redis__value now,
     return pytheus_redis__put_number(out, (double)whole + real);
 }
 
+/* Likewise in whole numbers: a fraction stays here until it adds up to one. A set takes the place of
+   what was acknowledged, and has a number in any case. */
+static char *pytheus_redis__put_whole(char *out, pytheus_redis__value now,
+                                      pytheus_redis__value acknowledged, bool is_set,
+                                      pytheus_redis__value *becomes) {
+    const pytheus_redis__value none = {0, 0};
+    double real;
+    int64_t whole;
+    *becomes = is_set ? none : acknowledged;
+    real = now.real - becomes->real;
+    if (!(real > -9e18 && real < 9e18)) {
+        return out;
+    }
+    whole = (int64_t)real;
+    whole -= (double)whole > real;
+    whole = (int64_t)(now.whole - becomes->whole + (uint64_t)whole);
+    becomes->whole += (uint64_t)whole;
+    return whole || is_set ? pytheus_redis__put_integer(out, whole) : out;
+}
+
+static bool pytheus_redis__is_whole(const pytheus_redis *redis,
+                                    const pytheus_redis__metric *metric) {
+    return metric->type == PYTHEUS_COUNTER && !redis->layout->has_fractions;
+}
+
+/* The number that brings a value here, and what it then is there. Returns its end. */
+static char *pytheus_redis__put_change(const pytheus_redis *redis, char *out,
+                                       pytheus_redis__change *change, pytheus_redis__value now,
+                                       bool is_set) {
+    pytheus_redis__value old = change->series->acknowledged[change->value];
+    if (pytheus_redis__is_whole(redis, change->series->metric)) {
+        return pytheus_redis__put_whole(out, now, old, is_set, &change->becomes);
+    }
+    change->becomes = now;
+    return is_set ? pytheus_redis__put_number(out, pytheus_redis__total(now))
+                  : pytheus_redis__put_increment(out, now, old, &change->becomes);
+}
+
 /* What a command that is added to the transaction brings. NULL: nothing that is to be remembered.
    false: no memory. */
 static bool pytheus_redis__add_change(pytheus_redis *redis, const pytheus_redis__change *change) {
@@ -2518,27 +2612,43 @@ static void pytheus_redis__change_field(pytheus_redis *redis, const pytheus_redi
     pytheus_redis__touch(redis, metric, change->value);
 }
 
+static void pytheus_redis__tell_fraction(pytheus_redis *redis, pytheus_redis__metric *metric) {
+    if (!metric->has_told_fraction) {
+        metric->has_told_fraction = true;
+        (void)pytheus_fail(PYTHEUS_ERR_BACKEND,
+                           "redis: %.100s: a counter of this layout is a whole number: what is "
+                           "added stays here until it is one",
+                           metric->name);
+        pytheus_redis__tell(redis, metric->name);
+    }
+}
+
+/* Whether a value is to be there though nothing adds to it. */
+static bool pytheus_redis__needs_zero(const pytheus_redis *redis,
+                                      const pytheus_redis__series *series, size_t value) {
+    bool is_sum = value == 0 && series->metric->type >= PYTHEUS_HISTOGRAM;
+    return !series->is_known && (redis->layout->has_zeros || is_sum);
+}
+
 static void pytheus_redis__change_value(pytheus_redis *redis, pytheus_redis__series *series,
                                         size_t value, pytheus_redis__value now, bool is_set) {
-    pytheus_redis__value becomes = now;
-    char number[PYTHEUS_REDIS__NUMBER_SIZE], *end = number;
-    pytheus_redis__change change;
+    char number[PYTHEUS_REDIS__NUMBER_SIZE], *end;
+    pytheus_redis__change change = pytheus_redis__change_of(series, value, now);
     if (value >= series->metric->num_stored) {
         return;
     }
-    if (is_set) {
-        end = pytheus_redis__put_number(number, pytheus_redis__total(now));
-    } else {
-        end = pytheus_redis__put_increment(number, now, series->acknowledged[value], &becomes);
+    end = pytheus_redis__put_change(redis, number, &change, now, is_set);
+    if (!pytheus_redis__same(pytheus_redis__total(change.becomes), pytheus_redis__total(now)) &&
+        pytheus_redis__is_whole(redis, series->metric)) {
+        pytheus_redis__tell_fraction(redis, series->metric);
     }
     if (end == number) {
-        if (series->is_known || !redis->layout->has_zeros) {
+        if (!pytheus_redis__needs_zero(redis, series, value)) {
             return;
         }
-        *end++ = '0'; /* it is there from now on */
+        *end++ = '0';
     }
     *end = '\0';
-    change = pytheus_redis__change_of(series, value, becomes);
     redis->layout->change(redis, &change, number, is_set);
 }
 
@@ -2567,17 +2677,31 @@ static void pytheus_redis__end_series(pytheus_redis *redis, size_t first, uint64
     }
 }
 
+static bool pytheus_redis__is_same_value(pytheus_redis__value a, pytheus_redis__value b) {
+    return a.whole == b.whole && memcmp(&a.real, &b.real, sizeof a.real) == 0;
+}
+
+/* Nothing was counted since it was made, or since Redis lost it. */
+static bool pytheus_redis__is_untouched(const pytheus_redis__series *series, uint64_t sets,
+                                        const pytheus_redis__value *values) {
+    size_t last = series->metric->type >= PYTHEUS_HISTOGRAM; /* the count */
+    return !series->is_known && sets == series->sets &&
+           pytheus_redis__is_same_value(values[last], series->acknowledged[last]);
+}
+
 static void pytheus_redis__change_series(pytheus_redis *redis, pytheus_redis__series *series,
                                          pytheus_redis__value *values) {
     const pytheus_redis__metric *metric = series->metric;
     uint64_t sets = pytheus_redis__sets(series);
     size_t i, first = redis->transaction.num_changes;
     pytheus_redis__values(series, values);
+    if (!redis->layout->has_zeros && pytheus_redis__is_untouched(series, sets, values)) {
+        return;
+    }
     for (i = 0; i < metric->num_stored; i++) {
         pytheus_redis__value old = series->acknowledged[i];
         bool is_set = sets != series->sets || pytheus_redis__must_be_set(values[i], old);
-        bool is_old = values[i].whole == old.whole &&
-                      memcmp(&values[i].real, &old.real, sizeof old.real) == 0;
+        bool is_old = pytheus_redis__is_same_value(values[i], old);
         if (!series->is_known || is_set || !is_old) {
             pytheus_redis__change_value(redis, series, i, values[i], is_set);
         }
@@ -2608,11 +2732,7 @@ static void pytheus_redis__own_key(const pytheus_redis *redis, const char *name,
                                    pytheus_redis__bytes *key) {
     char number[24];
     pytheus_redis__clear(key);
-    if (redis->prefix) {
-        pytheus_redis__add_string(key, redis->prefix);
-        pytheus_redis__add(key, "-", 1);
-    }
-    pytheus_redis__add_string(key, name);
+    pytheus_redis__add_prefixed(redis, key, name);
     if (index) {
         *pytheus_redis__put_integer(number, (int64_t)index) = '\0';
         pytheus_redis__add_string(key, number);
@@ -2661,9 +2781,16 @@ static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t dea
     return err;
 }
 
-static bool pytheus_redis__must_refresh(const pytheus_redis *redis) {
-    return !redis->process_refreshed || pytheus_redis__now() - redis->process_refreshed >
-                                            PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS * 1000;
+/* Whether the gauges of this process are to be sent again, lest they expire. */
+static bool pytheus_redis__is_refresh_due(pytheus_redis *redis) {
+    double ms = PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS * 1000;
+    pytheus_redis__metric *metric = NULL;
+    while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        double third = metric->expire_seconds * 1000 / 3;
+        ms = metric->across != PYTHEUS_SHARED && third > 0 && third < ms ? third : ms;
+    }
+    return !redis->process_refreshed ||
+           (double)(pytheus_redis__now() - redis->process_refreshed) > ms;
 }
 
 /* The key of this process' hash and, behind it, the field of a series there, into scratch; false:
@@ -2728,10 +2855,11 @@ static void pytheus_redis__set_own(pytheus_redis *redis, pytheus_redis__series *
     char number[PYTHEUS_REDIS__NUMBER_SIZE];
     pytheus_redis__change change;
     pytheus_redis__value now = {0, 0};
+    bool is_due;
     now.real = pytheus_redis__real(series, 0);
-    if (!redis->process_index ||
-        (series->is_known && sets == series->sets && !pytheus_redis__must_refresh(redis) &&
-         memcmp(&now.real, &series->acknowledged[0].real, sizeof now.real) == 0)) {
+    is_due = series->is_known ? redis->must_refresh : redis->layout->has_zeros;
+    if (!redis->process_index || (!is_due && sets == series->sets &&
+                                  pytheus_redis__is_same_value(now, series->acknowledged[0]))) {
         return;
     }
     *pytheus_redis__put_number(number, now.real) = '\0';
@@ -2815,10 +2943,12 @@ static size_t pytheus_redis__next_batch(pytheus_redis *redis, size_t *cursor,
     return n;
 }
 
+/* A gauge of this process alone is nobody's when it is closed. */
 static bool pytheus_redis__is_removed(pytheus_redis *redis, const pytheus_redis__series *series) {
     bool is_removed;
     (void)pthread_mutex_lock(&redis->lock);
-    is_removed = series->is_removed;
+    is_removed =
+        series->is_removed || (series->is_closed && series->metric->across != PYTHEUS_SHARED);
     (void)pthread_mutex_unlock(&redis->lock);
     return is_removed;
 }
@@ -2840,7 +2970,9 @@ static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__serie
         series->refused_until > pytheus_redis__now()) {
         return;
     }
-    if (is_removed) {
+    if (is_removed && series->metric->across != PYTHEUS_SHARED && !series->is_known) {
+        series->is_gone = true;
+    } else if (is_removed) {
         pytheus_redis__remove_series(redis, series);
     } else if (series->metric->across != PYTHEUS_SHARED) {
         pytheus_redis__set_own(redis, series);
@@ -2916,8 +3048,9 @@ static void pytheus_redis__fill_transaction(pytheus_redis *redis,
 }
 
 static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__progress *progress) {
+    redis->must_refresh = pytheus_redis__is_refresh_due(redis);
     (void)pthread_mutex_lock(&redis->lock);
-    progress->removals = redis->has_removed;
+    progress->removals = redis->has_removed || redis->num_closed > 0;
     progress->has_all = redis->write_through;
     progress->cursor = 0;
     progress->end = redis->num_series;
@@ -2960,8 +3093,8 @@ static pytheus_err pytheus_redis__flush_some(pytheus_redis *redis,
     err = pytheus_redis__send_transaction(redis, deadline);
     if (redis->has_begun_again) {
         redis->has_begun_again = false;
-        pytheus_redis__begin_progress(redis, progress);
         err = err ? err : pytheus_redis__know_process(redis, deadline);
+        pytheus_redis__begin_progress(redis, progress);
     }
     return err;
 }
@@ -2973,33 +3106,45 @@ static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadli
     bool is_due = pytheus_redis__now() - redis->last_flush >
                   (int64_t)PYTHEUS_REDIS__SEQUENCE_REFRESH_SECONDS * 1000;
     redis->has_begun_again = false;
-    pytheus_redis__begin_progress(redis, &progress);
     if (!err) {
         err = pytheus_redis__know_process(redis, deadline);
     }
+    pytheus_redis__begin_progress(redis, &progress);
     while (!err && (!progress.has_all || is_due)) {
         err = pytheus_redis__flush_some(redis, &progress, &is_due, deadline);
     }
-    if (!err && pytheus_redis__must_refresh(redis)) {
+    if (!err && redis->must_refresh) {
         redis->process_refreshed = pytheus_redis__now();
     }
     return err;
 }
 
-static bool pytheus_redis__is_done(const pytheus_redis__series *series,
+/* Whether Redis has a value, but for what is too small to be sent. */
+static bool pytheus_redis__is_sent(const pytheus_redis *redis, pytheus_redis__series *series,
+                                   size_t value, pytheus_redis__value now) {
+    char number[PYTHEUS_REDIS__NUMBER_SIZE];
+    pytheus_redis__value old = series->acknowledged[value];
+    pytheus_redis__change change = pytheus_redis__change_of(series, value, now);
+    return pytheus_redis__is_same_value(now, old) ||
+           (!pytheus_redis__must_be_set(now, old) &&
+            pytheus_redis__put_change(redis, number, &change, now, false) == number);
+}
+
+static bool pytheus_redis__is_done(const pytheus_redis *redis, pytheus_redis__series *series,
                                    pytheus_redis__value *values) {
     size_t i;
-    if (series->is_gone || series->metric->across != PYTHEUS_SHARED ||
-        pytheus_redis__stays(series->metric)) {
+    if (series->is_gone || pytheus_redis__stays(series->metric)) {
         return true;
+    }
+    if (series->metric->across != PYTHEUS_SHARED) {
+        return !series->is_known;
     }
     if (series->is_removed || series->sets != pytheus_redis__sets(series)) {
         return false;
     }
     pytheus_redis__values(series, values);
     for (i = 0; i < series->metric->num_stored; i++) {
-        if (values[i].whole != series->acknowledged[i].whole ||
-            memcmp(&values[i].real, &series->acknowledged[i].real, sizeof values[i].real) != 0) {
+        if (!pytheus_redis__is_sent(redis, series, i, values[i])) {
             return false;
         }
     }
@@ -3016,7 +3161,7 @@ static void pytheus_redis__reap(pytheus_redis *redis) {
                 series->is_closed
                     ? pytheus_redis__room_for_values(redis, series->metric->num_values)
                     : NULL;
-            if (values && pytheus_redis__is_done(series, values)) {
+            if (values && pytheus_redis__is_done(redis, series, values)) {
                 pytheus_redis__free_series(redis, series);
                 redis->num_closed--;
             } else {
@@ -3266,6 +3411,8 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
     redis->reader = NULL;
     memset((void *)&redis->out, 0, sizeof redis->out);
     memset((void *)&redis->scratch, 0, sizeof redis->scratch);
+    memset((void *)&redis->plain, 0, sizeof redis->plain);
+    memset((void *)&redis->key, 0, sizeof redis->key);
     memset((void *)&redis->transaction, 0, sizeof redis->transaction);
     memset((void *)&redis->reading, 0, sizeof redis->reading);
     for (metric = redis->metrics; metric; metric = metric->next) {
@@ -3297,6 +3444,7 @@ static void pytheus_redis__forked(void *user) {
             series->sets = pytheus_redis__sets(series);
             pytheus_redis__values(series, series->acknowledged);
         }
+        series->is_known = series->is_known && series->metric->across == PYTHEUS_SHARED;
     }
     pytheus_redis__new_identity(redis);
     redis->number = redis->base = 0;
@@ -3390,8 +3538,10 @@ static pytheus_redis__spelling *pytheus_redis__add_spelling(pytheus_redis *redis
         return NULL;
     }
     memcpy(spelling->text, text, size);
+    spelling->text[size] = '\0';
     spelling->size = size;
     spelling->row = row;
+    spelling->value = 0;
     spelling->seen = redis->page;
     spelling->place = n;
     metric->spellings[metric->num_spellings++] = spelling;
@@ -3444,8 +3594,8 @@ static pytheus_redis__spelling *pytheus_redis__meet_spelling(pytheus_redis__metr
     return spelling;
 }
 
-/* What tells a row from others: the values of its labels, and where each process has its own row, its
-   number. */
+/* What tells a row from others: the values of its labels, and where each process has its own row,
+   its number. */
 static size_t pytheus_redis__num_texts(const pytheus_redis__metric *metric) {
     return metric->num_labels + (metric->across == PYTHEUS_PER_PROCESS);
 }
@@ -3479,19 +3629,21 @@ static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
     return row;
 }
 
-/* The values of a field in declared order; false: these are not the metric's labels. */
+/* The values of a field in declared order, and behind them that of one label more, if there is to be
+   one; false: these are not the metric's labels. */
 static bool pytheus_redis__values_of_field(pytheus_redis *redis,
                                            const pytheus_redis__metric *metric, const char *text,
-                                           size_t size, const char **values) {
-    size_t offsets[PYTHEUS_MAX_LABELS][2], n = 0, i, j;
+                                           size_t size, const char **values, const char *more) {
+    size_t offsets[PYTHEUS_MAX_LABELS + 1][2], n = 0, i, j;
+    size_t num_labels = metric->num_labels + (more != NULL);
     pytheus_redis__bytes *out = &redis->scratch;
     pytheus_redis__clear(out);
-    if (!pytheus_redis__read_labels(text, size, out, offsets, metric->num_labels, &n) ||
-        n != metric->num_labels) {
+    if (!pytheus_redis__read_labels(text, size, out, offsets, num_labels, &n) || n != num_labels) {
         return false;
     }
     for (i = 0; i < n; i++) {
-        for (j = 0; j < n && strcmp(out->at + offsets[j][0], metric->labels[i]) != 0; j++) {
+        const char *name = i < metric->num_labels ? metric->labels[i] : more;
+        for (j = 0; j < n && strcmp(out->at + offsets[j][0], name) != 0; j++) {
         }
         if (j == n) {
             return false;
@@ -3541,7 +3693,7 @@ static pytheus_redis__spelling *pytheus_redis__spelling_of(pytheus_redis *redis,
     if (known) {
         return known;
     }
-    if (pytheus_redis__values_of_field(redis, metric, text, size, values)) {
+    if (pytheus_redis__values_of_field(redis, metric, text, size, values, NULL)) {
         row = pytheus_redis__row_of(redis, metric, values);
     }
     known = pytheus_redis__find_spelling(metric, text, size);
@@ -3748,7 +3900,7 @@ static pytheus_redis__row *pytheus_redis__row_of_process(pytheus_redis *redis,
         spelling = pytheus_redis__find_spelling(metric, name.at, name.used);
     }
     if (!spelling && !name.failed &&
-        pytheus_redis__values_of_field(redis, metric, text, size, values)) {
+        pytheus_redis__values_of_field(redis, metric, text, size, values, NULL)) {
         values[metric->num_labels] = number;
         row = pytheus_redis__row_of(redis, metric, values);
         spelling = pytheus_redis__find_spelling(metric, name.at, name.used);
@@ -3936,7 +4088,8 @@ static void pytheus_redis__emit(pytheus_emitter *out, pytheus_redis__pairs *pair
     (void)pytheus_emit_sample(out, &sample);
 }
 
-/* Whatever is in Redis, no bucket is below the one before, and the count is the last. */
+/* Whatever is in Redis, no bucket is below the one before, and the count is the last; where that of
+   +Inf is not kept, it is the other way round. */
 static void pytheus_redis__emit_row(pytheus_emitter *out, const pytheus_redis__metric *metric,
                                     const pytheus_redis__row *row) {
     pytheus_redis__pairs pairs;
@@ -3948,7 +4101,8 @@ static void pytheus_redis__emit_row(pytheus_emitter *out, const pytheus_redis__m
         return;
     }
     for (i = 2; i < metric->num_values; i++) {
-        count = row->values[i] > count ? row->values[i] : count;
+        double v = row->values[i < metric->num_stored ? i : 1];
+        count = v > count ? v : count;
         pytheus_redis__emit(out, &pairs, "_bucket", metric->le[i - 2], count);
     }
     if (metric->type == PYTHEUS_SUMMARY) {
@@ -4143,7 +4297,7 @@ static pytheus_err pytheus_redis__cell_open(void *user, const pytheus_cell_desc 
     if (series) {
         cell->value = pytheus_redis__value_of_cell(metric, desc);
         cell->series = series;
-        series->is_known = true;
+        series->is_known = redis->layout->has_zeros;
         series->is_gone = cell->value > 0; /* one of them is on the page */
         (void)pthread_mutex_lock(&redis->lock);
         done = pytheus_redis__grow((void **)&redis->series, redis->num_series, &redis->series_room,
@@ -4257,7 +4411,14 @@ static pytheus_err pytheus_redis__do(pytheus_redis *redis,
 
 static pytheus_err pytheus_redis__change_cell(void *user, void *place, double v, bool is_set) {
     pytheus_redis__cell *cell = (pytheus_redis__cell *)place;
+    const pytheus_redis__metric *metric = cell->series->metric;
     pytheus_redis__operation operation;
+    if (pytheus_redis__is_whole((pytheus_redis *)user, metric) &&
+        !(v < 9e18 && pytheus_redis__same((double)(int64_t)v, v))) {
+        return pytheus_fail(PYTHEUS_ERR_VALUE,
+                            "redis: %.100s: a counter of this layout is a whole number",
+                            metric->name);
+    }
     memset((void *)&operation, 0, sizeof operation);
     operation.cells = &cell;
     operation.num_cells = 1;
@@ -4384,13 +4545,503 @@ static pytheus_err pytheus_redis__cell_remove(void *user, void *place) {
     return err;
 }
 
+/* ==== THE LAYOUT OF prometheus_redis_client ==== */
+
+/* Each value of a series is a string of its own. Its key ends with its labels, sorted by name, as
+   JSON in base64; there the bound of a bucket and the number of a process are numbers. A set for
+   each metric has the keys of all its values. */
+
+static const char pytheus_redis__base64[] =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+static void pytheus_redis__add_base64(pytheus_redis__bytes *out, const char *text, size_t size) {
+    const unsigned char *at = (const unsigned char *)text;
+    while (size) {
+        size_t n = size < 3 ? size : 3;
+        uint32_t bits = (uint32_t)at[0] << 16 | (n > 1 ? (uint32_t)at[1] << 8 : 0) |
+                        (n > 2 ? (uint32_t)at[2] : 0);
+        char four[4];
+        four[0] = pytheus_redis__base64[bits >> 18];
+        four[1] = pytheus_redis__base64[bits >> 12 & 63];
+        four[2] = (char)(n > 1 ? pytheus_redis__base64[bits >> 6 & 63] : '=');
+        four[3] = (char)(n > 2 ? pytheus_redis__base64[bits & 63] : '=');
+        pytheus_redis__add(out, four, 4);
+        at += n;
+        size -= n;
+    }
+}
+
+/* false: it is none. */
+static bool pytheus_redis__read_base64(const char *text, size_t size, pytheus_redis__bytes *out) {
+    uint32_t bits = 0;
+    size_t i, end = size;
+    int num_bits = 0;
+    while (end && size - end < 2 && text[end - 1] == '=') {
+        end--;
+    }
+    for (i = 0; i < end; i++) {
+        const char *digit = text[i] ? strchr(pytheus_redis__base64, text[i]) : NULL;
+        char byte;
+        if (!digit) {
+            return false;
+        }
+        bits = (bits << 6 | (uint32_t)(digit - pytheus_redis__base64)) & 0xffff;
+        num_bits += 6;
+        if (num_bits >= 8) {
+            num_bits -= 8;
+            byte = (char)(bits >> num_bits & 0xff);
+            pytheus_redis__add(out, &byte, 1);
+        }
+    }
+    return size % 4 == 0;
+}
+
+static const char *pytheus_redis__group_objection(const pytheus_series_desc *desc) {
+    size_t i;
+    if (strchr(desc->metric, ':')) {
+        return "in this layout a colon is the end of a name";
+    }
+    if (desc->across == PYTHEUS_MOST_RECENT) {
+        return "in this layout nothing says which value is the most recent";
+    }
+    for (i = 0; desc->across != PYTHEUS_SHARED && i < desc->num_labels; i++) {
+        if (strcmp(desc->labels[i].name, "gauge_index") == 0) {
+            return "in this layout the label gauge_index is the number of the process";
+        }
+    }
+    return NULL;
+}
+
+/* The label that a value's key has beside those of its series; NULL: none. */
+static const char *pytheus_redis__more_of(const pytheus_redis__metric *metric, size_t value) {
+    return metric->across != PYTHEUS_SHARED ? "gauge_index" : value >= 2 ? "le" : NULL;
+}
+
+/* name_group, and what keys begin with: name:, name_sum:, name_count:, name_bucket: */
+static bool pytheus_redis__make_group(const pytheus_redis *redis, pytheus_redis__metric *metric) {
+    static const char *const ends[] = {"_sum:", "_count:", "_bucket:"};
+    char bound[PYTHEUS_REDIS__NUMBER_SIZE];
+    size_t i;
+    if (!pytheus_redis__make_room_for_keys(metric)) {
+        return false;
+    }
+    metric->num_stored -= metric->type == PYTHEUS_HISTOGRAM; /* the count is the bucket of +Inf */
+    pytheus_redis__add_prefixed(redis, &metric->group, metric->name);
+    pytheus_redis__add(&metric->group, "_group", sizeof "_group");
+    for (i = 0; i < metric->num_stored; i++) {
+        pytheus_redis__add_prefixed(redis, &metric->keys[i], metric->name);
+        pytheus_redis__add_string(&metric->keys[i], metric->type < PYTHEUS_HISTOGRAM ? ":"
+                                                    : i < 2                          ? ends[i]
+                                                                                     : ends[2]);
+        if (i >= 2) {
+            pytheus_redis__bound_of_key(bound, metric->bounds[i - 2], redis->float_bounds);
+            pytheus_redis__add_string(&metric->mores[i], "\"le\": ");
+            pytheus_redis__add_string(&metric->mores[i], bound);
+        }
+        if (metric->keys[i].failed || metric->mores[i].failed) {
+            return false;
+        }
+    }
+    return !metric->group.failed;
+}
+
+/* The first label, by its name, after one of that name. */
+static const pytheus_label *pytheus_redis__next_label(const pytheus_label *labels, size_t n,
+                                                      const char *name) {
+    const pytheus_label *next = NULL;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (strcmp(labels[i].name, name) > 0 && (!next || strcmp(labels[i].name, next->name) < 0)) {
+            next = &labels[i];
+        }
+    }
+    return next;
+}
+
+/* {"code": "200", "method": "GET"} */
+static size_t pytheus_redis__make_sorted_field(pytheus_redis__bytes *field,
+                                               const pytheus_redis__metric *metric,
+                                               const pytheus_label *labels) {
+    const char *more = pytheus_redis__more_of(metric, metric->num_values - 1);
+    const pytheus_label *next = NULL;
+    size_t i, split = 1;
+    pytheus_redis__add(field, "{", 1);
+    for (i = 0; i < metric->num_labels; i++) {
+        next = pytheus_redis__next_label(labels, metric->num_labels, next ? next->name : "");
+        pytheus_redis__add_label(field, next);
+        split = more && strcmp(next->name, more) < 0 ? field->used : split;
+    }
+    pytheus_redis__add(field, "}", 1);
+    return split;
+}
+
+/* The labels of a key as JSON, into plain. */
+static void pytheus_redis__add_plain_labels(pytheus_redis *redis,
+                                            const pytheus_redis__series *series, size_t value) {
+    const pytheus_redis__metric *metric = series->metric;
+    pytheus_redis__bytes *plain = &redis->plain;
+    const char *more = pytheus_redis__more_of(metric, value);
+    char index[24];
+    pytheus_redis__clear(plain);
+    pytheus_redis__add(plain, series->field, series->split);
+    if (more) {
+        pytheus_redis__add_string(plain, series->split > 1 ? ", " : "");
+        if (metric->across != PYTHEUS_SHARED) {
+            *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
+            pytheus_redis__add_string(plain, "\"gauge_index\": ");
+            pytheus_redis__add_string(plain, index);
+        } else {
+            pytheus_redis__add(plain, metric->mores[value].at, metric->mores[value].used);
+        }
+        pytheus_redis__add_string(plain, series->split == 1 && metric->num_labels ? ", " : "");
+    }
+    pytheus_redis__add(plain, series->field + series->split, series->field_size - series->split);
+}
+
+/* The key of a value, for what is added to out; without memory that fails. Valid until the next
+   one. */
+static const char *pytheus_redis__key_of(pytheus_redis *redis, pytheus_redis__bytes *out,
+                                         const pytheus_redis__series *series, size_t value) {
+    const pytheus_redis__bytes *begin;
+    pytheus_redis__bytes *key = &redis->key;
+    value = value < series->metric->num_stored ? value : 1;
+    begin = &series->metric->keys[value];
+    pytheus_redis__add_plain_labels(redis, series, value);
+    pytheus_redis__clear(key);
+    pytheus_redis__add(key, begin->at, begin->used);
+    pytheus_redis__add_base64(key, redis->plain.at, redis->plain.used);
+    pytheus_redis__add(key, "", 1);
+    if (redis->plain.failed || key->failed) {
+        out->failed = true;
+        return "";
+    }
+    return key->at;
+}
+
+/* -- writing -- */
+
+/* How long a key lasts that was just changed: a gauge of this process outlives it for a while. */
+static void pytheus_redis__keep_key(pytheus_redis *redis, const pytheus_redis__series *series,
+                                    const char *key) {
+    const pytheus_redis__metric *metric = series->metric;
+    const char *verb = "PEXPIRE";
+    char number[PYTHEUS_REDIS__NUMBER_SIZE];
+    if (metric->expire_seconds > 0) {
+        pytheus_redis__put_lasting(number, series);
+    } else if (metric->across != PYTHEUS_SHARED) {
+        *pytheus_redis__put_integer(number, PYTHEUS_REDIS__PROCESS_SECONDS * 1000) = '\0';
+    } else if (redis->expire_seconds > 0) {
+        *pytheus_redis__put_integer(number, redis->expire_seconds) = '\0';
+        verb = "EXPIRE";
+    } else {
+        return;
+    }
+    if (pytheus_redis__add_change(redis, NULL)) {
+        pytheus_redis__command_3(&redis->transaction.text, verb, key, number);
+    }
+}
+
+/* Each time the key is put into its set, from which a reader may just have taken it. */
+static void pytheus_redis__change_key(pytheus_redis *redis, const pytheus_redis__change *change,
+                                      const char *number, bool is_set) {
+    pytheus_redis__series *series = change->series;
+    pytheus_redis__metric *metric = series->metric;
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    const char *key = pytheus_redis__key_of(redis, text, series, change->value);
+    bool is_count = metric->type == PYTHEUS_COUNTER || change->value > 0;
+    pytheus_redis__change listed =
+        pytheus_redis__change_of(series, change->value, series->acknowledged[change->value]);
+    if (pytheus_redis__add_change(redis, &listed) && pytheus_redis__add_change(redis, change)) {
+        pytheus_redis__command_3(text, "SADD", metric->group.at, key);
+        pytheus_redis__command_3(text,
+                                 is_set     ? "SET"
+                                 : is_count ? "INCRBY"
+                                            : "INCRBYFLOAT",
+                                 key, number);
+        pytheus_redis__keep_key(redis, series, key);
+    }
+}
+
+static void pytheus_redis__set_own_key(pytheus_redis *redis, const pytheus_redis__change *change,
+                                       const char *number) {
+    pytheus_redis__change_key(redis, change, number, true);
+}
+
+static size_t pytheus_redis__remove_key(pytheus_redis *redis, pytheus_redis__bytes *out,
+                                        const pytheus_redis__series *series, size_t value) {
+    const char *key = pytheus_redis__key_of(redis, out, series, value);
+    pytheus_redis__command_3(out, "SREM", series->metric->group.at, key);
+    pytheus_redis__command_2(out, "DEL", key);
+    return 2;
+}
+
+static void pytheus_redis__ask_key(pytheus_redis *redis, pytheus_redis__bytes *out,
+                                   const pytheus_redis__series *series, size_t value) {
+    pytheus_redis__command_2(out, "GET", pytheus_redis__key_of(redis, out, series, value));
+}
+
+static void pytheus_redis__end_own_keys(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__series *batch[PYTHEUS_REDIS__BATCH];
+    size_t cursor = 0, num_commands = 0, n, i;
+    pytheus_redis__clear(&redis->out);
+    while ((n = pytheus_redis__next_batch(redis, &cursor, batch)) > 0) {
+        for (i = 0; i < n; i++) {
+            if (batch[i]->metric->across != PYTHEUS_SHARED && batch[i]->is_known) {
+                num_commands += pytheus_redis__remove_key(redis, &redis->out, batch[i], 0);
+            }
+        }
+    }
+    if (num_commands) {
+        (void)pytheus_redis__exchange(redis, &redis->out, num_commands, pytheus_redis__take_nothing,
+                                      deadline);
+    }
+}
+
+/* -- reading -- */
+
+/* The value of a histogram that the bound of a bucket stands for; NONE: it has none. */
+static size_t pytheus_redis__value_of_bound(const pytheus_redis__metric *metric, const char *text) {
+    size_t i;
+    double bound;
+    if (!pytheus_redis__read_number(text, strlen(text), &bound)) {
+        return PYTHEUS_REDIS__NONE;
+    }
+    for (i = 0; i < metric->num_bounds; i++) {
+        if (pytheus_redis__same(metric->bounds[i], bound)) {
+            return 2 + i;
+        }
+    }
+    return bound > 0 && !pytheus_redis__is_finite(bound) ? metric->num_values - 1
+                                                         : (size_t)PYTHEUS_REDIS__NONE;
+}
+
+/* Which value of a metric a key begins as, for a bucket the first one's; NONE: not one. */
+static size_t pytheus_redis__value_of_key(const pytheus_redis__metric *metric, const char *key,
+                                          size_t size) {
+    size_t i;
+    for (i = 0; i < metric->num_stored && i < 3; i++) {
+        const pytheus_redis__bytes *begin = &metric->keys[i];
+        if (size >= begin->used && memcmp(key, begin->at, begin->used) == 0) {
+            return i;
+        }
+    }
+    return PYTHEUS_REDIS__NONE;
+}
+
+/* The row and the value that a key stands for. NULL: none of this metric, or no memory. */
+static pytheus_redis__row *pytheus_redis__row_of_key(pytheus_redis *redis,
+                                                     pytheus_redis__metric *metric, const char *key,
+                                                     size_t size, size_t *value) {
+    const char *values[PYTHEUS_MAX_LABELS + 1], *more;
+    pytheus_redis__bytes *plain = &redis->plain;
+    size_t begin;
+    *value = pytheus_redis__value_of_key(metric, key, size);
+    if (*value == PYTHEUS_REDIS__NONE) {
+        return NULL;
+    }
+    begin = metric->keys[*value].used;
+    more = pytheus_redis__more_of(metric, *value);
+    pytheus_redis__clear(plain);
+    if (!pytheus_redis__read_base64(key + begin, size - begin, plain) || plain->failed ||
+        !pytheus_redis__values_of_field(redis, metric, plain->at, plain->used, values, more)) {
+        return NULL;
+    }
+    if (*value == 2) {
+        *value = pytheus_redis__value_of_bound(metric, values[metric->num_labels]);
+    }
+    return *value == PYTHEUS_REDIS__NONE ? NULL : pytheus_redis__row_of(redis, metric, values);
+}
+
+/* What a key stands for. NULL: no memory. */
+static pytheus_redis__spelling *pytheus_redis__spelling_of_key(pytheus_redis *redis,
+                                                               pytheus_redis__metric *metric,
+                                                               const char *key, size_t size) {
+    pytheus_redis__spelling *known = pytheus_redis__meet_spelling(metric, key, size);
+    pytheus_redis__row *row;
+    size_t value = 0;
+    if (!known) {
+        row = pytheus_redis__row_of_key(redis, metric, key, size, &value);
+        known = pytheus_redis__add_spelling(redis, metric, key, size, row);
+        if (known) {
+            known->value = value;
+        }
+    }
+    if (known) {
+        known->seen = redis->page;
+    }
+    return known;
+}
+
+static void pytheus_redis__take_key(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                    const char *key, size_t size) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_redis__spelling *spelling = pytheus_redis__spelling_of_key(redis, metric, key, size);
+    pytheus_redis__member *member;
+    if (!spelling || !pytheus_redis__grow((void **)&reading->members, reading->num_members,
+                                          &reading->members_room, sizeof *member)) {
+        reading->no_memory = true;
+    } else if (!spelling->row) {
+        pytheus_redis__unreadable(redis, metric, "no series of this metric", key, size);
+    } else {
+        member = &reading->members[reading->num_members++];
+        member->metric = metric;
+        member->row = spelling->row;
+        member->value = spelling->value;
+        member->key = spelling->text;
+        member->is_dead = false;
+    }
+}
+
+/* Takes the sets of several metrics. */
+static void pytheus_redis__take_keys(pytheus_redis *redis, const redisReadTask *task,
+                                     const char *text, size_t size, long long n) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_redis__metric *metric;
+    (void)n;
+    if (redis->num_replies >= reading->num_reads) {
+        return;
+    }
+    metric = reading->reads[redis->num_replies].metric;
+    if (task->type == REDIS_REPLY_ERROR && !task->parent) {
+        reading->is_refused |= pytheus_redis__refuses_all(redis->refusal);
+        pytheus_redis__unreadable(redis, metric, "can't be read", text, size);
+    } else if (task->type == REDIS_REPLY_ARRAY && !task->parent) {
+        metric->next_spelling = 0;
+    } else if (task->type == REDIS_REPLY_STRING && task->parent) {
+        pytheus_redis__take_key(redis, metric, text, size);
+    }
+}
+
+static pytheus_err pytheus_redis__ask_for_keys(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_err err = PYTHEUS_OK;
+    if (reading->num_reads) {
+        err = pytheus_redis__exchange(redis, &redis->out, reading->num_reads,
+                                      pytheus_redis__take_keys, deadline);
+    }
+    pytheus_redis__clear(&redis->out);
+    reading->num_reads = 0;
+    return err;
+}
+
+/* Takes the values of members, from reading->at on. */
+static void pytheus_redis__take_value(pytheus_redis *redis, const redisReadTask *task,
+                                      const char *text, size_t size, long long n) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_redis__member *member;
+    (void)n;
+    if (task->parent || redis->num_replies >= reading->num_reads) {
+        return;
+    }
+    member = &reading->members[reading->at + redis->num_replies];
+    reading->row = member->row;
+    if (task->type == REDIS_REPLY_STRING) {
+        pytheus_redis__take_number(redis, member->metric, member->value, text, size);
+    } else if (task->type == REDIS_REPLY_ERROR) {
+        pytheus_redis__unreadable(redis, member->metric, "can't be read", text, size);
+    } else if (task->type == REDIS_REPLY_NIL) {
+        member->is_dead = reading->has_dead = true;
+    }
+}
+
+/* Takes keys that are gone off their sets: in one step with looking, because they may have just come
+   back. */
+static pytheus_err pytheus_redis__take_off(pytheus_redis *redis, int64_t deadline) {
+    static const char script[] = "if redis.call('EXISTS', KEYS[2]) == 0 then "
+                                 "redis.call('SREM', KEYS[1], KEYS[2]) end return 0";
+    const pytheus_redis__reading *reading = &redis->reading;
+    const char *words[5];
+    size_t i, n = 0;
+    words[0] = "EVAL";
+    words[1] = script;
+    words[2] = "2";
+    for (i = reading->at; i < reading->at + reading->num_reads; i++) {
+        if (reading->members[i].is_dead) {
+            words[3] = reading->members[i].metric->group.at;
+            words[4] = reading->members[i].key;
+            pytheus_redis__command(&redis->out, words, 5);
+            n++;
+        }
+    }
+    return pytheus_redis__exchange(redis, &redis->out, n, pytheus_redis__take_nothing, deadline);
+}
+
+/* Those members of whom num_reads begin at reading->at. */
+static pytheus_err pytheus_redis__read_members(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__reading *reading = &redis->reading;
+    const pytheus_redis__member *member = reading->members + reading->at, *end;
+    size_t num_replies = reading->num_reads;
+    char seconds[24];
+    pytheus_err err;
+    *pytheus_redis__put_integer(seconds, redis->expire_seconds) = '\0';
+    end = member + reading->num_reads;
+    for (; member < end; member++) {
+        pytheus_redis__command_2(&redis->out, "GET", member->key);
+    }
+    for (member = reading->members + reading->at; redis->expire_seconds > 0 && member < end;
+         member++) {
+        if (member->metric->across == PYTHEUS_SHARED && !(member->metric->expire_seconds > 0)) {
+            pytheus_redis__command_3(&redis->out, "EXPIRE", member->key, seconds);
+            num_replies++;
+        }
+    }
+    reading->has_dead = false;
+    err = pytheus_redis__exchange(redis, &redis->out, num_replies, pytheus_redis__take_value,
+                                  deadline);
+    pytheus_redis__clear(&redis->out);
+    if (!err && reading->has_dead) {
+        err = pytheus_redis__take_off(redis, deadline);
+        pytheus_redis__clear(&redis->out);
+    }
+    return err;
+}
+
+static pytheus_err pytheus_redis__read_groups(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_redis__metric *metric = NULL;
+    pytheus_err err = PYTHEUS_OK;
+    pytheus_redis__clear(&redis->out);
+    reading->no_memory = reading->is_refused = false;
+    reading->num_reads = reading->num_members = 0;
+    while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+        if (!pytheus_redis__stays(metric)) {
+            reading->reads[reading->num_reads++].metric = metric;
+            pytheus_redis__command_2(&redis->out, "SMEMBERS", metric->group.at);
+        }
+        if (reading->num_reads == PYTHEUS_REDIS__MOST_READS) {
+            err = pytheus_redis__ask_for_keys(redis, deadline);
+        }
+    }
+    err = err ? err : pytheus_redis__ask_for_keys(redis, deadline);
+    for (reading->at = 0; !err && reading->at < reading->num_members;
+         reading->at += reading->num_reads) {
+        size_t left = reading->num_members - reading->at;
+        reading->num_reads =
+            left < PYTHEUS_REDIS__MOST_COMMANDS ? left : PYTHEUS_REDIS__MOST_COMMANDS;
+        err = pytheus_redis__read_members(redis, deadline);
+    }
+    if (!err && reading->is_refused) {
+        err = pytheus_redis__lost(redis, redis->refusal);
+    }
+    return !err && reading->no_memory ? pytheus_redis__no_memory("page") : err;
+}
+
 /* ==== LAYOUTS ==== */
 
+static const char *pytheus_redis__no_objection(const pytheus_series_desc *desc) {
+    (void)desc;
+    return NULL;
+}
+
 static const pytheus_redis__layout pytheus_redis__layouts[] = {
-    {"pytheus", "pytheus:gauge_index", PYTHEUS_REDIS__EXPIRE_SECONDS, true,
-     pytheus_redis__make_keys, pytheus_redis__make_field, pytheus_redis__change_field,
-     pytheus_redis__set_own_field, pytheus_redis__remove_field, pytheus_redis__ask_field,
-     pytheus_redis__read_hashes, pytheus_redis__end_hash}};
+    {"pytheus", "pytheus:gauge_index", PYTHEUS_REDIS__EXPIRE_SECONDS, true, true,
+     pytheus_redis__no_objection, pytheus_redis__make_keys, pytheus_redis__make_field,
+     pytheus_redis__change_field, pytheus_redis__set_own_field, pytheus_redis__remove_field,
+     pytheus_redis__ask_field, pytheus_redis__read_hashes, pytheus_redis__end_hash},
+    {"prometheus_redis_client", "GLOBAL_GAUGE_INDEX", -1, false, false,
+     pytheus_redis__group_objection, pytheus_redis__make_group, pytheus_redis__make_sorted_field,
+     pytheus_redis__change_key, pytheus_redis__set_own_key, pytheus_redis__remove_key,
+     pytheus_redis__ask_key, pytheus_redis__read_groups, pytheus_redis__end_own_keys}};
 
 /* The one of that name; NULL: there is none. */
 static const pytheus_redis__layout *pytheus_redis__layout_of(const char *name) {
@@ -4424,9 +5075,12 @@ static void pytheus_redis__free(pytheus_redis *redis) {
     PYTHEUS_REDIS_FREE(redis->series);
     PYTHEUS_REDIS_FREE(redis->transaction.changes);
     PYTHEUS_REDIS_FREE(redis->reading.processes);
+    PYTHEUS_REDIS_FREE(redis->reading.members);
     pytheus_redis__bytes_free(&redis->transaction.text);
     pytheus_redis__bytes_free(&redis->out);
     pytheus_redis__bytes_free(&redis->scratch);
+    pytheus_redis__bytes_free(&redis->plain);
+    pytheus_redis__bytes_free(&redis->key);
     PYTHEUS_REDIS_FREE(redis->texts);
     (void)pthread_cond_destroy(&redis->line_is_free);
     (void)pthread_mutex_destroy(&redis->lock);
@@ -4444,6 +5098,10 @@ static void pytheus_redis__destroy(void *user) {
 static pytheus_err pytheus_redis__metric_open(void *user, const pytheus_series_desc *desc) {
     pytheus_redis *redis = (pytheus_redis *)user;
     const pytheus_redis__metric *metric;
+    const char *objection = redis->layout->objection(desc);
+    if (objection) {
+        return pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %s", desc->metric, objection);
+    }
     if (redis->write_through && desc->across != PYTHEUS_SHARED) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND,
                             "redis: %.100s: with write_through a gauge is one for all processes",
