@@ -2479,8 +2479,8 @@ static char *pytheus_redis__put_increment(char *out, pytheus_redis__value now,
     return pytheus_redis__put_number(out, (double)whole + real);
 }
 
-/* Likewise in whole numbers: a fraction stays here until it adds up to one. A set takes the place of
-   what was acknowledged, and has a number in any case. */
+/* Likewise in whole numbers: a fraction stays here until it adds up to one. A set takes the place
+   of what was acknowledged, and has a number in any case. */
 static char *pytheus_redis__put_whole(char *out, pytheus_redis__value now,
                                       pytheus_redis__value acknowledged, bool is_set,
                                       pytheus_redis__value *becomes) {
@@ -3629,8 +3629,8 @@ static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
     return row;
 }
 
-/* The values of a field in declared order, and behind them that of one label more, if there is to be
-   one; false: these are not the metric's labels. */
+/* The values of a field in declared order, and behind them that of one label more, if there is to
+   be one; false: these are not the metric's labels. */
 static bool pytheus_redis__values_of_field(pytheus_redis *redis,
                                            const pytheus_redis__metric *metric, const char *text,
                                            size_t size, const char **values, const char *more) {
@@ -4944,8 +4944,8 @@ static void pytheus_redis__take_value(pytheus_redis *redis, const redisReadTask 
     }
 }
 
-/* Takes keys that are gone off their sets: in one step with looking, because they may have just come
-   back. */
+/* Takes keys that are gone off their sets: in one step with looking, because they may just have
+   come back. */
 static pytheus_err pytheus_redis__take_off(pytheus_redis *redis, int64_t deadline) {
     static const char script[] = "if redis.call('EXISTS', KEYS[2]) == 0 then "
                                  "redis.call('SREM', KEYS[1], KEYS[2]) end return 0";

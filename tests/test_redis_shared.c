@@ -1,5 +1,6 @@
-/* One Redis for several: beside Python, which writes as its pytheus does; for a process and the
-   children it forks in the middle of things; for many threads; and with memory that runs out. */
+/* One Redis for several, in both layouts: beside Python, which writes as its pytheus and its
+   prometheus_redis_client do; for a process and the children it forks in the middle of things; for
+   many threads; and with memory that runs out. */
 #define _GNU_SOURCE
 #include <stdlib.h>
 
@@ -24,6 +25,30 @@ static void *scarce_realloc(void *p, size_t size) {
 #include "fixture.h"
 #include "redis.h"
 
+/* A layout, what Python is to run for it, and where it has counters c and l{x="1"}. */
+typedef struct layout {
+    const char *name, *script, *index_key;
+    const char *ask_c[2], *ask_l[3], *ask_g[2], *ask_own[2];
+} layout;
+static const layout pytheus_layout = {"pytheus",
+                                      "tests/redis_python.py",
+                                      "pytheus:gauge_index",
+                                      {"GET", "c"},
+                                      {"HGET", "l", "{\"x\": \"1\"}"},
+                                      {"GET", "g"},
+                                      {"SCARD", "pytheus:processes"}};
+static const layout client_layout = {
+    "prometheus_redis_client", "tests/redis_client_python.py",      "GLOBAL_GAUGE_INDEX",
+    {"GET", "c:e30="},         {"GET", "l:eyJ4IjogIjEifQ==", NULL}, {"GET", "g:e30="},
+    {"SCARD", "own_group"}};
+
+static const char *ask_l(const layout *in) {
+    const char *words[3];
+    memcpy(words, in->ask_l, sizeof words);
+    return redis_ask_argv(words, words[2] ? 3 : 2);
+}
+#define ASK_IN(words) ASK((words)[0], (words)[1])
+
 /* -- beside Python -- */
 
 #define PATH "/\xc3\xa9\"\\\n\xf0\x9f\x98\x80"
@@ -31,22 +56,27 @@ static void *scarce_realloc(void *p, size_t size) {
 typedef struct shop {
     pytheus_registry *r;
     pytheus_counter both, plain;
-    pytheus_gauge level;
+    pytheus_gauge level, own;
     pytheus_histogram lat;
     pytheus_summary size;
 } shop;
 
-static void shop_open(shop *s) {
+static void shop_open(shop *s, const layout *in) {
+    static const double bounds[] = {0.1, 0.25, 0.5, 1, 2.5};
+    bool is_client = in == &client_layout;
     pytheus_counter both;
     pytheus_histogram lat;
-    s->r = redis_registry(NULL);
+    s->r = redis_registry(&(pytheus_redis_desc){.layout = in->name});
     both = COUNTER(s->r, .name = "both_total", .required_labels = {"method", "path"});
     s->both = pytheus_counter_labels(both, "method", "GET", "path", PATH);
     s->plain = COUNTER(s->r, .name = "plain_total");
     s->level = GAUGE(s->r, .name = "level");
-    lat = HISTOGRAM(s->r, .name = "lat_seconds", .required_labels = {"method", "path"});
+    lat = HISTOGRAM(s->r, .name = "lat_seconds", .required_labels = {"method", "path"},
+                    .buckets = is_client ? bounds : NULL, .num_buckets = is_client ? 5 : 0);
     s->lat = pytheus_histogram_labels(lat, "method", "GET", "path", PATH);
     s->size = SUMMARY(s->r, .name = "size_bytes");
+    if (is_client)
+        s->own = GAUGE(s->r, .name = "own", .across = PYTHEUS_PER_PROCESS);
 }
 
 static void shop_work(shop *s, int times) {
@@ -62,11 +92,21 @@ static void shop_work(shop *s, int times) {
     FLUSH(s->r);
 }
 
-static FILE *python(const char *what) {
+static FILE *python(const layout *in, const char *what) {
     char command[256];
-    snprintf(command, sizeof command, "/usr/bin/python3 tests/redis_python.py %s %s", redis_socket,
-             what);
+    snprintf(command, sizeof command, "/usr/bin/python3 %s %s %s", in->script, redis_socket, what);
     return popen(command, "r");
+}
+
+static void python_says(const layout *in, const char *const *lines, size_t n) {
+    char text[8192];
+    FILE *p = python(in, "read");
+    size_t size = fread(text, 1, sizeof text - 1, p);
+    text[size] = '\0';
+    CHECK_INT(pclose(p), 0);
+    for (size_t i = 0; i < n; i++)
+        if (!CHECK(strstr(text, lines[i]) != NULL))
+            printf("no %sin\n%s", lines[i], text);
 }
 
 static bool has_python(void) {
@@ -78,8 +118,8 @@ TEST(python_and_we_count_in_the_same_series) {
     if (!has_python())
         SKIP("no redis for /usr/bin/python3 (Debian: python3-redis)");
     shop s;
-    shop_open(&s);
-    FILE *p = python("write 50");
+    shop_open(&s, &pytheus_layout);
+    FILE *p = python(&pytheus_layout, "write 50");
     shop_work(&s, 50);
     CHECK_INT(pclose(p), 0);
     char *page = redis_page(s.r);
@@ -92,7 +132,7 @@ TEST(python_and_we_count_in_the_same_series) {
     pytheus_free(page);
     CHECK_STR(ASK("HLEN", "both_total"), "2");
     CHECK_STR(ASK("HLEN", "lat_seconds:+Inf"), "1");
-    CHECK_INT(pclose(python("write 0")), 0); /* sets the gauge */
+    CHECK_INT(pclose(python(&pytheus_layout, "write 0")), 0); /* sets the gauge */
     CHECK_STR(ASK("GET", "level"), "21.5");
     pytheus_gauge_set(s.level, 3);
     FLUSH(s.r);
@@ -117,17 +157,71 @@ TEST(python_reads_what_we_wrote) {
         "level 40.0\n",
         "size_bytes:sum 30.0\n",
         "size_bytes:count 20.0\n"};
-    char text[8192];
     shop s;
-    shop_open(&s);
+    shop_open(&s, &pytheus_layout);
     shop_work(&s, 20);
-    FILE *p = python("read");
-    size_t size = fread(text, 1, sizeof text - 1, p);
-    text[size] = '\0';
+    python_says(&pytheus_layout, expected, COUNT_OF(expected));
+    pytheus_registry_free(s.r);
+}
+
+#define GET_PATH "method=\"GET\",path=\"/\xc3\xa9\\\"\\\\\\n\xf0\x9f\x98\x80\""
+
+TEST(python_and_we_count_in_the_same_keys) {
+    NEED_REDIS();
+    if (!has_python())
+        SKIP("no redis for /usr/bin/python3 (Debian: python3-redis)");
+    static const char *const lines[] = {"both_total{" GET_PATH "} 100",
+                                        "both_total{method=\"PUT\",path=\"only python\"} 7",
+                                        "plain_total 175", /* halves of ours, wholes of Python's */
+                                        "level 200",
+                                        "lat_seconds_bucket{" GET_PATH ",le=\"0.25\"} 0",
+                                        "lat_seconds_bucket{" GET_PATH ",le=\"0.5\"} 100",
+                                        "lat_seconds_bucket{" GET_PATH ",le=\"2.5\"} 100",
+                                        "lat_seconds_bucket{" GET_PATH ",le=\"+Inf\"} 100",
+                                        "lat_seconds_count{" GET_PATH "} 100",
+                                        "size_bytes_sum 150",
+                                        "size_bytes_count 100"};
+    shop s;
+    shop_open(&s, &client_layout);
+    pytheus_gauge_set(s.own, 1.5);
+    FLUSH(s.r);
+    FILE *p = python(&client_layout, "write 50");
+    shop_work(&s, 50);
     CHECK_INT(pclose(p), 0);
-    for (size_t i = 0; i < COUNT_OF(expected); i++)
-        if (!CHECK(strstr(text, expected[i]) != NULL))
-            printf("%s", expected[i]);
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        CHECK_LINE(s.r, lines[i]);
+    CHECK_LINE(s.r, "own{gauge_index=\"1\"} 1.5");
+    CHECK_LINE(s.r, "own{gauge_index=\"2\"} 12.5");
+    CHECK_STR(ASK("SCARD", "both_total_group"), "2");
+    CHECK_STR(ASK("SCARD", "lat_seconds_group"), "5");
+    CHECK_INT(pclose(python(&client_layout, "write 0")), 0); /* sets the gauge */
+    CHECK_LINE(s.r, "level 21.5");
+    pytheus_gauge_set(s.level, 3);
+    FLUSH(s.r);
+    CHECK_STR(ASK("GET", "level:e30="), "3");
+    pytheus_registry_free(s.r);
+}
+
+TEST(python_reads_the_keys_that_we_wrote) {
+    NEED_REDIS();
+    if (!has_python())
+        SKIP("no redis for /usr/bin/python3 (Debian: python3-redis)");
+#define PYTHON_PATH "path='/\xc3\xa9\"\\\\\\n\xf0\x9f\x98\x80'} "
+    static const char *const expected[] = {
+        "both_total{method='GET'," PYTHON_PATH "20\n",
+        "plain_total{} 10\n",
+        "level{} 40\n",
+        "lat_seconds_bucket{le=0.5,method='GET'," PYTHON_PATH "20\n",
+        "lat_seconds_bucket{le=1,method='GET'," PYTHON_PATH "20\n",
+        "lat_seconds_bucket{le=2.5,method='GET'," PYTHON_PATH "20\n",
+        "lat_seconds_count{method='GET'," PYTHON_PATH "20\n",
+        "size_bytes_count{} 20\nsize_bytes_sum{} 30\n",
+        "own{gauge_index=1} 1.5\n"};
+    shop s;
+    shop_open(&s, &client_layout);
+    pytheus_gauge_set(s.own, 1.5);
+    shop_work(&s, 20);
+    python_says(&client_layout, expected, COUNT_OF(expected));
     pytheus_registry_free(s.r);
 }
 
@@ -140,10 +234,10 @@ const char *__tsan_default_options(void) {
 }
 #endif
 
-TEST(children_have_a_line_and_counts_of_their_own) {
-    NEED_REDIS();
+static void fork_in(const layout *in) {
     enum { CHILDREN = 8, EACH = 3000 };
-    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.flush_interval_ms = 3});
+    pytheus_registry *r =
+        redis_registry(&(pytheus_redis_desc){.flush_interval_ms = 3, .layout = in->name});
     pytheus_counter c = COUNTER(r, .name = "c"),
                     l = COUNTER(r, .name = "l", .required_labels = {"x"});
     pytheus_gauge g = GAUGE(r, .name = "g");
@@ -180,35 +274,57 @@ TEST(children_have_a_line_and_counts_of_their_own) {
         CHECK_INT(status, 0);
     }
     FLUSH(r);
-    CHECK_INT(strtol(ASK("GET", "c"), NULL, 10), 2 * CHILDREN * EACH);
-    CHECK_INT(strtol(ASK("HGET", "l", "{\"x\": \"1\"}"), NULL, 10), 2 * CHILDREN * EACH);
-    CHECK_STR(ASK("GET", "g"), "0");
-    CHECK_STR(ASK("GET", "pytheus:gauge_index"), "9");
-    CHECK_STR(ASK("SCARD", "pytheus:processes"), "9");
+    CHECK_INT(strtol(ASK_IN(in->ask_c), NULL, 10), 2 * CHILDREN * EACH);
+    CHECK_INT(strtol(ask_l(in), NULL, 10), 2 * CHILDREN * EACH);
+    CHECK_STR(ASK_IN(in->ask_g), "0");
+    CHECK_STR(ASK("GET", in->index_key), "9");
+    CHECK_STR(ASK_IN(in->ask_own), "9");
     char *page = redis_page(r);
     CHECK(page && strstr(page, "\nown 1008\n"));
     pytheus_free(page);
     pytheus_registry_free(r);
 }
 
+TEST(children_have_a_line_and_counts_of_their_own) {
+    NEED_REDIS();
+    fork_in(&pytheus_layout);
+    (void)ASK("FLUSHALL");
+    fork_in(&client_layout);
+}
+
 /* ThreadSanitizer ends a child before it has run what is to be run at exit. */
 #ifndef UNDER_TSAN
-TEST(exit_sends_what_is_left) {
-    NEED_REDIS();
-    pytheus_registry *r = redis_registry(NULL);
+static void exit_in(const layout *in) {
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.layout = in->name});
     pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_gauge own = GAUGE(r, .name = "own", .across = PYTHEUS_PER_PROCESS);
+    (void)ASK("FLUSHALL");
+    pytheus_gauge_set(own, 1);
     FLUSH(r);
     fflush(NULL);
     pid_t pid = fork();
     if (pid == 0) {
         redis_owner = 0;
         pytheus_counter_add(c, 5);
-        exit(0);
+        pytheus_gauge_set(own, 1);
+        (void)pytheus_flush(r);
+        redis_hang_up();
+        exit(strcmp(ASK_IN(in->ask_own), "2"));
     }
-    waitpid(pid, NULL, 0);
-    CHECK_STR(ASK("GET", "c"), "5");
+    int status = 1;
+    waitpid(pid, &status, 0);
+    redis_hang_up();
+    CHECK_INT(status, 0);
+    CHECK_STR(ASK_IN(in->ask_c), "5");
+    CHECK_STR(ASK_IN(in->ask_own), "1");
     pytheus_registry_free(r);
-    CHECK_STR(ASK("KEYS", "pytheus:*"), "");
+    CHECK_STR(ASK("KEYS", "pytheus:[fp]*"), "");
+}
+
+TEST(exit_sends_what_is_left) {
+    NEED_REDIS();
+    exit_in(&pytheus_layout);
+    exit_in(&client_layout);
 }
 
 #endif
@@ -257,10 +373,9 @@ static void *flush_and_write(void *argument) {
     return NULL;
 }
 
-TEST(many_threads_lose_nothing) {
-    NEED_REDIS();
-    crowd x = {.r = redis_registry(
-                   &(pytheus_redis_desc){.flush_interval_ms = 1, .command_timeout_ms = 20000})};
+static void crowd_in(const layout *in) {
+    crowd x = {.r = redis_registry(&(pytheus_redis_desc){
+                   .flush_interval_ms = 1, .command_timeout_ms = 20000, .layout = in->name})};
     pthread_t counting[THREADS], others[3];
     char *page;
     x.c = COUNTER(x.r, .name = "c", .required_labels = {"x"});
@@ -283,46 +398,55 @@ TEST(many_threads_lose_nothing) {
     pytheus_registry_free(x.r);
 }
 
+TEST(many_threads_lose_nothing) {
+    NEED_REDIS();
+    crowd_in(&pytheus_layout);
+    crowd_in(&client_layout);
+}
+
 /* -- memory -- */
 
 /* false: it was refused for want of memory, and has left nothing behind. */
-static bool a_life(int on) {
+static bool a_life(int on, const layout *in) {
     pytheus_backend backend;
     pytheus_registry *r;
     long expected = 0;
     fails_on = on;
     if (pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = redis_socket,
                                                     .flush_interval_ms = 3600000,
+                                                    .layout = in->name,
                                                     .logger = {fixture_remember, NULL}},
                               &backend))
         return false;
     r = pytheus_registry_new(
         &(pytheus_registry_desc){.backend = &backend, .logger = {fixture_remember, NULL}});
-    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"x"});
-    HISTOGRAM(r, .name = "h");
+    pytheus_counter c = COUNTER(r, .name = "l", .required_labels = {"x"});
+    pytheus_histogram h = HISTOGRAM(r, .name = "h");
     pytheus_gauge g = GAUGE(r, .name = "g", .across = PYTHEUS_PER_PROCESS);
     (void)pytheus_gauge_set(g, 1);
     expected += pytheus_counter_inc(pytheus_counter_labels(c, "x", "1")) == PYTHEUS_OK;
     (void)pytheus_flush(r);
-    (void)ASK("HSET", "c", "{\"x\":\"2\"}", "1");
+    (void)pytheus_histogram_observe(h, 1);
+    (void)ASK("HSET", "l", "{\"x\":\"2\"}", "1");
+    (void)ASK("SADD", "l_group", "l:eyJ4IjogIjIifQ==", "l:eyJ4IjogIjMifQ==");
+    (void)ASK("SET", "l:eyJ4IjogIjIifQ==", "1");
     pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
     expected += pytheus_counter_inc(pytheus_counter_labels(c, "x", "1")) == PYTHEUS_OK;
     fail_at = 0; /* from here on there is enough: what was refused works, what was done is there */
     pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
     CHECK_ERR(pytheus_flush(r), PYTHEUS_OK);
-    CHECK_INT(strtol(ASK("HGET", "c", "{\"x\": \"1\"}"), NULL, 10), expected);
+    CHECK_INT(strtol(ask_l(in), NULL, 10), expected);
     pytheus_registry_free(r);
     return true;
 }
 
-static void starve(int on) {
+static void starve(int on, const layout *in) {
     long n = 0, all;
-    NEED_REDIS();
     do {
         (void)ASK("FLUSHALL");
         num_allocations = 0;
         fail_at = ++n;
-        if (!a_life(on))
+        if (!a_life(on, in))
             CHECK(num_allocations >= n);
         all = num_allocations;
         fail_at = 0;
@@ -331,6 +455,9 @@ static void starve(int on) {
 }
 
 TEST(without_memory_nothing_is_lost) {
-    starve(0);
-    starve(1);
+    NEED_REDIS();
+    starve(0, &pytheus_layout);
+    starve(1, &pytheus_layout);
+    starve(0, &client_layout);
+    starve(1, &client_layout);
 }
