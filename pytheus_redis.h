@@ -76,6 +76,26 @@
    every connection, so that renewed ones need no restart. The handshake is a part of
    connect_timeout_ms.
 
+   BESIDE prometheus_redis_client
+
+   With "layout": "prometheus_redis_client" the keys are those of that Python library, so that its
+   users can move over a service at a time: each reads what the other has written. Every value is a
+   string, name:LABELS, and of summaries and histograms name_sum:, name_count: and name_bucket:,
+   where LABELS is the JSON of the labels in base64, sorted by name, with the bound of a bucket as
+   "le". The set name_group has the keys of a metric. Nothing is there before it was counted, and no
+   key expires unless expire_key_time is given. Its key for the bucket of +Inf is the count.
+
+   Its Gauge is one with .across = PYTHEUS_PER_PROCESS: here all gauges of a process have the same
+   gauge_index, and a forked child has another one. .expire_seconds is then how long the value
+   outlives a process that is killed (0: 60), and it is refreshed in good time. SUM, MIN and MAX
+   are kept likewise, and put together on the page. Its CommonGauge is the shared gauge.
+
+   A counter there is a whole number. Of a counter that fractions are added to, the whole part is
+   sent; what is left over waits in its process, and ends with it; this is told once. With
+   write_through an amount that is not whole is an error, VALUE. MOST_RECENT and names with a colon
+   are refused when the metric is defined. Keys that are gone are taken off the set in one step with
+   looking, so none is lost that comes back meanwhile.
+
    LIMITS
 
    Valkey is as good as Redis. A cluster of either is refused: the keys of one metric are not in
@@ -119,7 +139,8 @@ typedef struct pytheus_redis_desc {
     int command_timeout_ms PYTHEUS__ZERO; /* for a flush, and for the reading of a page; 0: 1000 */
     int flush_interval_ms PYTHEUS__ZERO;  /* 0: 1000 */
     bool write_through PYTHEUS__ZERO;     /* each operation waits for Redis */
-    int expire_key_time PYTHEUS__ZERO;    /* seconds; 0: 3600; -1 (as JSON 0): never */
+    int expire_key_time PYTHEUS__ZERO;    /* seconds; 0: 3600, or in the other layout never;
+                                             -1 (as JSON 0): never */
     const char *key_prefix PYTHEUS__ZERO; /* "shop": shop-requests_total */
     const char *layout PYTHEUS__ZERO;     /* NULL or "pytheus"; "prometheus_redis_client": that
                                              library's keys */

@@ -379,11 +379,13 @@ static void flush_until_it_works(pytheus_registry *r) {
         redis_sleep_ms(5);
 }
 
+#define CLIENT_LAYOUT "prometheus_redis_client"
+
 /* Counts and observes; then, unless it is killed before, says that all has come. */
-static void worker(int increments, int observations) {
+static void worker(const char *layout, int increments, int observations) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    pytheus_registry *r =
-        redis_registry(&(pytheus_redis_desc){QUICK, .unix_socket_path = proxy_socket});
+    pytheus_registry *r = redis_registry(
+        &(pytheus_redis_desc){QUICK, .unix_socket_path = proxy_socket, .layout = layout});
     pytheus_counter c = COUNTER(r, .name = "hits", .required_labels = {"by"});
     pytheus_histogram h =
         HISTOGRAM(r, .name = "h", .buckets = (const double[]){1, 2}, .num_buckets = 2);
@@ -402,8 +404,8 @@ static void worker(int increments, int observations) {
               : 1);
 }
 
-static void totals_are_exact(int percent, int processes, int increments, int observations,
-                             int restarts) {
+static void totals_are_exact(const char *layout, int percent, int processes, int increments,
+                             int observations, int restarts) {
     pid_t pids[16];
     (void)ASK("FLUSHALL");
     if (!CHECK(proxy_start(percent)))
@@ -412,7 +414,7 @@ static void totals_are_exact(int percent, int processes, int increments, int obs
         fflush(NULL);
         pids[i] = fork();
         if (pids[i] == 0)
-            worker(increments, observations);
+            worker(layout, increments, observations);
     }
     for (int i = 0; i < restarts; i++) {
         redis_sleep_ms(is_long() ? 3000 : 150);
@@ -426,6 +428,15 @@ static void totals_are_exact(int percent, int processes, int increments, int obs
         CHECK_INT(status, 0);
     }
     proxy_stop();
+    if (layout) {
+        CHECK_INT(strtol(ASK("GET", "hits:eyJieSI6ICJhbGwifQ=="), NULL, 10),
+                  (long)processes * increments);
+        CHECK_INT(strtol(ASK("GET", "h_bucket:eyJsZSI6IDJ9"), NULL, 10),
+                  (long)processes * observations);
+        CHECK_INT(strtol(ASK("GET", "h_count:e30="), NULL, 10), (long)processes * observations);
+        CHECK_DOUBLE(strtod(ASK("GET", "h_sum:e30="), NULL), 1.5 * processes * observations);
+        return;
+    }
     CHECK_INT(strtol(ASK("HGET", "hits", "{\"by\": \"all\"}"), NULL, 10),
               (long)processes * increments);
     CHECK_INT(strtol(ASK("GET", "h:+Inf"), NULL, 10), (long)processes * observations);
@@ -436,11 +447,13 @@ static void totals_are_exact(int percent, int processes, int increments, int obs
 TEST(a_lossy_way_loses_and_doubles_nothing) {
     NEED_REDIS();
     if (is_long()) {
-        totals_are_exact(1, 8, 125000, 12500, 2);
-        totals_are_exact(5, 8, 125000, 12500, 2);
-        totals_are_exact(20, 8, 125000, 12500, 2);
+        totals_are_exact(NULL, 1, 8, 125000, 12500, 2);
+        totals_are_exact(NULL, 5, 8, 125000, 12500, 2);
+        totals_are_exact(NULL, 20, 8, 125000, 12500, 2);
+        totals_are_exact(CLIENT_LAYOUT, 20, 8, 125000, 12500, 2);
     } else {
-        totals_are_exact(20, 4, 20000, 2000, 2);
+        totals_are_exact(NULL, 20, 4, 20000, 2000, 2);
+        totals_are_exact(CLIENT_LAYOUT, 20, 4, 20000, 2000, 2);
     }
 }
 
@@ -456,7 +469,7 @@ TEST(killed_workers_lose_at_most_what_they_had_not_sent) {
         fflush(NULL);
         pids[i] = fork();
         if (pids[i] == 0)
-            worker(each, each / 10);
+            worker(NULL, each, each / 10);
     }
     for (int i = 0; i < processes; i += 2) {
         redis_sleep_ms((int)(check_random(&random) % 100));
