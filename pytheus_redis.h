@@ -3660,6 +3660,7 @@ static bool pytheus_redis__values_of_field(pytheus_redis *redis,
     pytheus_redis__bytes *out = &redis->scratch;
     pytheus_redis__clear(out);
     if (!pytheus_redis__read_labels(text, size, out, offsets, num_labels, &n) || n != num_labels) {
+        redis->reading.no_memory |= out->failed;
         return false;
     }
     for (i = 0; i < n; i++) {
@@ -3700,6 +3701,7 @@ static pytheus_redis__row *pytheus_redis__row_of(pytheus_redis *redis,
             row = NULL;
         }
     }
+    redis->reading.no_memory |= row == NULL;
     pytheus_redis__bytes_free(&own);
     return row;
 }
@@ -3716,6 +3718,9 @@ static pytheus_redis__spelling *pytheus_redis__spelling_of(pytheus_redis *redis,
     }
     if (pytheus_redis__values_of_field(redis, metric, text, size, values, NULL)) {
         row = pytheus_redis__row_of(redis, metric, values);
+    }
+    if (redis->reading.no_memory) {
+        return NULL;
     }
     known = pytheus_redis__find_spelling(metric, text, size);
     return known ? known : pytheus_redis__add_spelling(redis, metric, text, size, row);
@@ -4031,7 +4036,6 @@ static pytheus_err pytheus_redis__read_hashes(pytheus_redis *redis, int64_t dead
     pytheus_redis__metric *metric = NULL;
     pytheus_err err = PYTHEUS_OK;
     pytheus_redis__clear(&redis->out);
-    redis->reading.no_memory = redis->reading.is_refused = false;
     redis->reading.num_reads = redis->reading.num_replies = 0;
     while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
         size_t i, n = metric->num_values;
@@ -4241,6 +4245,7 @@ static pytheus_err pytheus_redis__read_page(pytheus_redis *redis, int64_t deadli
         return err;
     }
     redis->page++;
+    redis->reading.no_memory = redis->reading.is_refused = false;
     if (!pytheus_redis__list_rows(redis)) {
         return pytheus_redis__no_memory("page");
     }
@@ -4856,6 +4861,7 @@ static pytheus_redis__row *pytheus_redis__row_of_key(pytheus_redis *redis,
     const char *values[PYTHEUS_MAX_LABELS + 1], *more;
     pytheus_redis__bytes *plain = &redis->plain;
     size_t begin;
+    bool is_base64;
     *value = pytheus_redis__value_of_key(metric, key, size);
     if (*value == PYTHEUS_REDIS__NONE) {
         return NULL;
@@ -4863,7 +4869,9 @@ static pytheus_redis__row *pytheus_redis__row_of_key(pytheus_redis *redis,
     begin = metric->keys[*value].used;
     more = pytheus_redis__more_of(metric, *value);
     pytheus_redis__clear(plain);
-    if (!pytheus_redis__read_base64(key + begin, size - begin, plain) || plain->failed ||
+    is_base64 = pytheus_redis__read_base64(key + begin, size - begin, plain);
+    redis->reading.no_memory |= plain->failed;
+    if (!is_base64 || plain->failed || !plain->used ||
         !pytheus_redis__values_of_field(redis, metric, plain->at, plain->used, values, more)) {
         return NULL;
     }
@@ -4882,7 +4890,9 @@ static pytheus_redis__spelling *pytheus_redis__spelling_of_key(pytheus_redis *re
     size_t value = 0;
     if (!known) {
         row = pytheus_redis__row_of_key(redis, metric, key, size, &value);
-        known = pytheus_redis__add_spelling(redis, metric, key, size, row);
+        if (!redis->reading.no_memory) {
+            known = pytheus_redis__add_spelling(redis, metric, key, size, row);
+        }
         if (known) {
             known->value = value;
         }
@@ -5022,7 +5032,6 @@ static pytheus_err pytheus_redis__read_groups(pytheus_redis *redis, int64_t dead
     pytheus_redis__metric *metric = NULL;
     pytheus_err err = PYTHEUS_OK;
     pytheus_redis__clear(&redis->out);
-    reading->no_memory = reading->is_refused = false;
     reading->num_reads = reading->num_members = 0;
     while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
         if (!pytheus_redis__stays(metric)) {
@@ -5038,7 +5047,7 @@ static pytheus_err pytheus_redis__read_groups(pytheus_redis *redis, int64_t dead
          reading->at += reading->num_reads) {
         size_t left = reading->num_members - reading->at;
         reading->num_reads =
-            left < PYTHEUS_REDIS__MOST_COMMANDS ? left : PYTHEUS_REDIS__MOST_COMMANDS;
+            left < PYTHEUS_REDIS__MOST_COMMANDS ? left : (size_t)PYTHEUS_REDIS__MOST_COMMANDS;
         err = pytheus_redis__read_members(redis, deadline);
     }
     if (!err && reading->is_refused) {

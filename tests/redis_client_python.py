@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Writes metrics to Redis with the commands that prometheus_redis_client sends, one transaction each,
-and reads them as it does:  redis_client_python.py SOCKET write N | redis_client_python.py SOCKET read
+"""Writes metrics to Redis with the commands that prometheus_redis_client sends, one transaction
+each, and reads them as it does:  redis_client_python.py SOCKET write N | ... SOCKET read
 """
 import base64
 import json
