@@ -25,7 +25,7 @@ import urllib.request
 
 KILLS_EACH_SECOND = 3
 CONNECTIONS = 8
-# What wrk waits before each request, in ms: with two CPUs that have time left, a dip is the server's.
+# What wrk waits before each request, in ms: where two CPUs have time left, a dip is the server's.
 PACE = 'function delay() return 2 end\n'
 
 
@@ -68,7 +68,8 @@ def load(server, port, folder, seconds):
         pace.write(PACE)
     wrk = subprocess.Popen(
         ['wrk', '-t2', f'-c{CONNECTIONS}', f'-d{seconds:.0f}s', '--timeout', '10s',
-         '-s', folder + '/pace.lua', f'http://127.0.0.1:{port}/'], stdout=subprocess.PIPE, text=True)
+         '-s', folder + '/pace.lua', f'http://127.0.0.1:{port}/'],
+        stdout=subprocess.PIPE, text=True)
     killed = 0
     while wrk.poll() is None:
         time.sleep(1 / KILLS_EACH_SECOND)

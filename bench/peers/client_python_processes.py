@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""client_python in its mode for several processes (files that are mapped, one for each process): the
+"""client_python in its mode for several processes (mapped files, one for each process): the
 cases of bench/processes.c, one round."""
 
 import os
