@@ -2192,7 +2192,7 @@ static pytheus_err pytheus__disk_copy_series(pytheus__disk *file, const pytheus_
 
 static pytheus_err pytheus__disk_tell(pytheus__disk *file, const pytheus__disk_ref *ref,
                                       pytheus__disk_told *told, pytheus_discovery *out) {
-    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     pytheus_series_desc desc;
     pytheus_err err;
     (void)pthread_mutex_lock(&file->lock);
