@@ -490,6 +490,49 @@ TEST(lost_connections_lose_no_count) {
     pytheus_registry_free(r);
 }
 
+static void ends_connections(void) {
+    redisContext *server = redisConnectUnix(redis_socket);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;; usleep(1000))
+        freeReplyObject(redisCommand(server, "CLIENT KILL TYPE normal SKIPME yes"));
+}
+
+/* Those that end while something is sent would raise SIGPIPE. */
+TEST(connections_that_end_in_the_middle_of_things) {
+    NEED_TLS();
+    pytheus_redis_desc desc = WITH(.flush_interval_ms = 3600000);
+    pytheus_registry *r = redis_registry(&desc);
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"x"}), series[500];
+    char x[500];
+    long rounds = 0, n;
+    memset(x, 'x', sizeof x);
+    x[sizeof x - 1] = '\0';
+    for (size_t i = 0; i < COUNT_OF(series); i++) {
+        x[snprintf(x, 16, "%d", (int)i)] = 'x';
+        series[i] = pytheus_counter_labels(c, "x", x);
+    }
+    redis_hang_up(); /* that one would raise it */
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        ends_connections();
+    signal(SIGPIPE, SIG_DFL);
+    for (double began = redis_seconds(); redis_seconds() - began < 2; rounds++) {
+        for (size_t i = 0; i < COUNT_OF(series); i++)
+            pytheus_counter_inc(series[i]);
+        (void)pytheus_flush(r);
+    }
+    ends(pid);
+    FLUSH(r);
+    for (n = 100; n < (long)COUNT_OF(series); n += 100) {
+        char field[540];
+        x[snprintf(x, 16, "%d", (int)n)] = 'x';
+        snprintf(field, sizeof field, "{\"x\": \"%s\"}", x);
+        CHECK_INT(strtol(ASK("HGET", "c", field), NULL, 10), rounds);
+    }
+    pytheus_registry_free(r);
+}
+
 /* Many records in both directions. */
 TEST(large_flushes_and_pages) {
     NEED_TLS();
