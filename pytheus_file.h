@@ -138,10 +138,12 @@ inline pytheus_err pytheus_file_backend(const pytheus_file_desc &desc, pytheus_b
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -164,6 +166,12 @@ extern int posix_fallocate(int fd, off_t offset, off_t size);
 extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
 #else
 #error "pytheus_file.h needs POSIX: -std=gnu99, or _POSIX_C_SOURCE 200809L before all #includes"
+#endif
+#ifndef F_DUPFD_CLOEXEC
+#define F_DUPFD_CLOEXEC 1030
+#endif
+#if defined(__linux__) && !defined(F_OFD_GETLK)
+#define F_OFD_GETLK 36
 #endif
 #ifndef AT_SYMLINK_NOFOLLOW
 #define AT_SYMLINK_NOFOLLOW 0x100
@@ -219,6 +227,7 @@ typedef struct pytheus__disk_header {
     double created;
     uint64_t check; /* of all above */
 
+    uint64_t lock_inode;   /* of the lock file of those who have it */
     uint64_t used;         /* bytes, from the start of the file */
     uint64_t births;       /* how many lives of records began; the latest are in: */
     uint64_t last_life;    /* number */
@@ -298,9 +307,9 @@ typedef struct pytheus__disk {
     struct pytheus__disk *next; /* these are guarded by pytheus__disk_list_lock: */
     unsigned num_users;
     uint64_t device, inode; /* of the lock file */
-    pthread_mutex_t lock;   /* guards what follows; taken before the writing lock */
+    uint64_t data_inode;
+    pthread_mutex_t lock; /* guards what follows; taken before the writing lock */
     bool held_for_fork;
-    unsigned num_forks;
     int lock_fd, data_fd;
     char *copy; /* a file that was read, to be dumped; NULL: it is mapped */
     uint64_t size;
@@ -325,7 +334,6 @@ typedef struct pytheus__disk {
 typedef struct pytheus__disk_backend {
     pytheus__disk *file;
     uint64_t seen; /* births that the registry was told; atomic */
-    unsigned num_forks;
 } pytheus__disk_backend;
 
 /* A series that is this process' alone, followed by its words. */
@@ -488,9 +496,13 @@ static pytheus_err pytheus__disk_map(pytheus__disk *file, unsigned i) {
     if (fstat(file->data_fd, &status)) {
         return pytheus__disk_io(file->path, "fstat");
     }
+    if (file->header && (uint64_t)status.st_ino != file->data_inode) {
+        return pytheus__disk_damaged(file, "the program has closed its descriptors");
+    }
     if ((uint64_t)status.st_size < start + size) {
         return pytheus__disk_damaged(file, "it is too short");
     }
+    file->data_inode = (uint64_t)status.st_ino;
     at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, file->data_fd, (off_t)start);
     if (at == MAP_FAILED) {
         return pytheus__disk_io(file->path, "mmap");
@@ -856,29 +868,48 @@ static pytheus_err pytheus__disk_index_metric(pytheus__disk *file, pytheus__disk
     return PYTHEUS_OK;
 }
 
+/* Indexes the metric at a line, which may lie behind a series of it that took the place of another,
+   or be younger than what is being visited. */
+static pytheus_err pytheus__disk_learn_metric(pytheus__disk *file, uint32_t line,
+                                              const pytheus__disk_metric **metric) {
+    pytheus__disk_ref ref = {0, line, 0};
+    pytheus__disk_record *record;
+    pytheus_err err;
+    *metric = pytheus__disk_metric_at(file, line);
+    if (*metric) {
+        return PYTHEUS_OK;
+    }
+    record = pytheus__disk_record_at(file, line, PYTHEUS__DISK_GET(&file->header->used));
+    if (!record || record->metric ||
+        pytheus__disk_state_of(record, line, &ref.life) != PYTHEUS__DISK_ALIVE) {
+        return pytheus__disk_damaged(file, "a series without a metric");
+    }
+    err = pytheus__disk_index_metric(file, record, &ref);
+    *metric = pytheus__disk_metric_at(file, line);
+    return err;
+}
+
 /* A series whose text has changed meanwhile will be born again. */
 static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk_record *record,
                                               pytheus__disk_ref *ref) {
-    const pytheus__disk_metric *metric = pytheus__disk_metric_at(file, record->metric);
+    uint32_t line = record->metric;
     pytheus__disk_layout layout = pytheus__disk_layout_in(record);
     const char *text = (const char *)record + layout.text;
     size_t size = layout.size - layout.text;
-    bool is_whole = metric && record->num_words == pytheus__disk_record_words(&metric->desc) &&
+    const pytheus__disk_metric *metric;
+    pytheus_err err = pytheus__disk_learn_metric(file, line, &metric);
+    bool is_whole = !err && record->num_words == pytheus__disk_record_words(&metric->desc) &&
                     pytheus__disk_may_have(&metric->desc, record->num_stripes) &&
                     pytheus__disk_is_inside(record, &layout) &&
                     pytheus__disk_read_values(metric, text, size, NULL) &&
                     (metric->desc.across == PYTHEUS_SHARED ||
                      pytheus__disk_slot_of(record) < PYTHEUS__DISK_SLOTS);
-    uint32_t line = record->metric;
     ref->hash = is_whole ? pytheus__disk_hash(file, line, text, size) : 0;
     if (pytheus__disk_life_after(record) != ref->life) {
         ref->life = 0;
         return PYTHEUS_OK;
     }
-    if (!is_whole) {
-        return pytheus__disk_damaged(file, "a series");
-    }
-    return PYTHEUS_OK;
+    return err || is_whole ? err : pytheus__disk_damaged(file, "a series");
 }
 
 /* What is done with each record that began to live. */
@@ -1007,10 +1038,10 @@ static pytheus_err pytheus__disk_catch_up(pytheus__disk *file) {
     if (file->is_damaged) {
         return pytheus__disk_damaged(file, "seen before");
     }
-    if (PYTHEUS__DISK_GET(&file->header->births) == file->seen) {
+    births = PYTHEUS__DISK_GET(&file->header->births);
+    if (births == file->seen) {
         return PYTHEUS_OK;
     }
-    births = PYTHEUS__DISK_GET(&file->header->births);
     err = pytheus__disk_visit_born(file, file->seen, births, pytheus__disk_index_record, NULL,
                                    &is_all);
     err = is_all ? pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL) : err;
@@ -1073,15 +1104,18 @@ static pytheus__disk_ref pytheus__disk_find(pytheus__disk *file, const pytheus__
    writing lock, 1 + i that of slot i. */
 static int pytheus__disk_lock_call(int fd, int command, struct flock *lock, short type,
                                    uint32_t at) {
-    int result;
+    int result, state;
     memset(lock, 0, sizeof *lock);
     lock->l_type = type;
     lock->l_whence = SEEK_SET;
     lock->l_start = (off_t)at;
     lock->l_len = 1;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state); /* a mutex is held */
     do {
         result = fcntl(fd, command, lock);
-    } while (result && errno == EINTR);
+        /* The kernel takes threads of two processes that wait for two files for a deadlock. */
+    } while (result && (errno == EINTR || (errno == EDEADLK && !sched_yield())));
+    (void)pthread_setcancelstate(state, NULL);
     return result;
 }
 
@@ -1158,9 +1192,21 @@ static void pytheus__disk_unlock(pytheus__disk *file) {
     (void)pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_UNLCK, 0);
 }
 
+/* A program that closes descriptors which are not its own gives their numbers to other files. */
+static pytheus_err pytheus__disk_check_fd(pytheus__disk *file, int fd, uint64_t inode) {
+    struct stat status;
+    return fstat(fd, &status) || (uint64_t)status.st_ino != inode ||
+                   (uint64_t)status.st_dev != file->device
+               ? pytheus__disk_damaged(file, "the program has closed its descriptors")
+               : PYTHEUS_OK;
+}
+
 /* Takes the writing lock. */
 static pytheus_err pytheus__disk_lock(pytheus__disk *file) {
-    pytheus_err err;
+    pytheus_err err = pytheus__disk_check_fd(file, file->lock_fd, file->inode);
+    if (err) {
+        return err;
+    }
     if (pytheus__disk_lock_byte(file->lock_fd, F_SETLKW, F_WRLCK, 0)) {
         return pytheus__disk_io(file->path, "lock");
     }
@@ -1171,6 +1217,20 @@ static pytheus_err pytheus__disk_lock(pytheus__disk *file) {
     return err;
 }
 
+/* Like posix_fallocate, but a limit of the process is an error and no signal. */
+static int pytheus__disk_allocate(int fd, uint64_t start, uint64_t size) {
+    struct rlimit limit;
+    int error;
+    if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY &&
+        limit.rlim_cur < start + size) {
+        return EFBIG;
+    }
+    do {
+        error = posix_fallocate(fd, (off_t)start, (off_t)size);
+    } while (error == EINTR);
+    return error;
+}
+
 /* Space is reserved before it is touched: storing to a page that a full disk does not have is a
    signal. */
 static pytheus_err pytheus__disk_reserve(pytheus__disk *file, unsigned i) {
@@ -1178,8 +1238,11 @@ static pytheus_err pytheus__disk_reserve(pytheus__disk *file, unsigned i) {
     if (i >= PYTHEUS__DISK_SEGMENTS) {
         return pytheus_fail(PYTHEUS_ERR_IO, "%.100s: it is full", file->path);
     }
-    error = posix_fallocate(file->data_fd, (off_t)pytheus__disk_segment_start(i),
-                            (off_t)pytheus__disk_segment_size(i));
+    if (pytheus__disk_check_fd(file, file->data_fd, file->data_inode)) {
+        return PYTHEUS_ERR_BACKEND;
+    }
+    error = pytheus__disk_allocate(file->data_fd, pytheus__disk_segment_start(i),
+                                   pytheus__disk_segment_size(i));
     if (error) {
         errno = error;
         return pytheus__disk_io(file->path, "a new series lives in this process alone");
@@ -1354,9 +1417,14 @@ static bool pytheus__disk_slot_lives(const pytheus__disk *file, pytheus__disk_ce
         return !file->living || file->living[slot];
     }
     if (!census->lives[slot]) {
+        uint64_t *process = &file->header->slots[slot].process, number = PYTHEUS__DISK_GET(process);
         int64_t pid;
         bool lives = slot == file->slot || pytheus__disk_is_held(file->lock_fd, slot, &pid);
         census->lives[slot] = lives ? 1 : -1;
+        if (!lives) { /* a dump after the last one's crash shows no earlier ones */
+            (void)__atomic_compare_exchange_n(process, &number, 0, false, __ATOMIC_RELAXED,
+                                              __ATOMIC_RELAXED);
+        }
     }
     return census->lives[slot] > 0;
 }
@@ -1372,36 +1440,40 @@ static void pytheus__disk_before_fork(void) {
     }
 }
 
-static void pytheus__disk_release_after_fork(pytheus__disk *file) {
-    if (file->held_for_fork) {
+static void pytheus__disk_in_parent(void) {
+    pytheus__disk *file;
+    for (file = pytheus__disk_list; file; file = file->next) {
         file->held_for_fork = false;
         (void)pthread_mutex_unlock(&file->lock);
     }
+    (void)pthread_mutex_unlock(&pytheus__disk_list_lock);
 }
 
-static void pytheus__disk_after_fork(void) {
+/* The child is another process, with a slot of its own. */
+static void pytheus__disk_begin_child(pytheus__disk *file) {
+    if (file->held_for_fork) {
+        file->held_for_fork = false;
+        (void)pthread_mutex_unlock(&file->lock);
+        pytheus__disk_identify(file);
+    }
+}
+
+static void pytheus__disk_in_child(void) {
     pytheus__disk *file;
     for (file = pytheus__disk_list; file; file = file->next) {
-        pytheus__disk_release_after_fork(file);
+        pytheus__disk_begin_child(file);
     }
     (void)pthread_mutex_unlock(&pytheus__disk_list_lock);
 }
 
 static void pytheus__disk_register_fork_handlers(void) {
-    (void)pthread_atfork(pytheus__disk_before_fork, pytheus__disk_after_fork,
-                         pytheus__disk_after_fork);
+    (void)pthread_atfork(pytheus__disk_before_fork, pytheus__disk_in_parent,
+                         pytheus__disk_in_child);
 }
 
 /* The library may call this before the handlers of this file have run in the child. */
 static void pytheus__disk_forked(void *user) {
-    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
-    pytheus__disk *file = backend->file;
-    pytheus__disk_release_after_fork(file);
-    backend->num_forks++;
-    if (backend->num_forks > file->num_forks) { /* the first of this file's backends */
-        file->num_forks = backend->num_forks;
-        pytheus__disk_identify(file);
-    }
+    pytheus__disk_begin_child(((pytheus__disk_backend *)user)->file);
 }
 
 /* ==== OPENING IT ==== */
@@ -1485,13 +1557,26 @@ static pytheus_err pytheus__disk_check_owner(const pytheus__disk *file, const st
                   : PYTHEUS_OK;
 }
 
+/* Whoever was started without standard output or error prints to what gets their numbers. */
+static int pytheus__disk_above_standard(int fd) {
+    int above = fd;
+    if (fd >= 0 && fd <= 2) {
+        int saved_errno;
+        above = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        saved_errno = errno;
+        (void)close(fd);
+        errno = saved_errno;
+    }
+    return above;
+}
+
 /* Opens a file in the directory; *fd is -1 where there is none and it is not to be made. */
 static pytheus_err pytheus__disk_open_in(const pytheus__disk *file, int directory, const char *name,
                                          int flags, int *fd) {
     struct stat status;
     pytheus_err err;
-    *fd =
-        openat(directory, name, O_RDWR | PYTHEUS__DISK_FLAGS | O_NONBLOCK | O_NOCTTY | flags, 0600);
+    *fd = pytheus__disk_above_standard(openat(
+        directory, name, O_RDWR | PYTHEUS__DISK_FLAGS | O_NONBLOCK | O_NOCTTY | flags, 0600));
     if (*fd < 0 && errno == ENOENT && !(flags & O_CREAT)) {
         return PYTHEUS_OK;
     }
@@ -1569,12 +1654,13 @@ static pytheus_err pytheus__disk_make(pytheus__disk *file, int directory) {
     if (err) {
         return err;
     }
-    errno = posix_fallocate(file->data_fd, 0, PYTHEUS__DISK_SEGMENT);
+    errno = pytheus__disk_allocate(file->data_fd, 0, PYTHEUS__DISK_SEGMENT);
     err = errno ? pytheus__disk_io(file->path, "no room for pytheus.data")
                 : pytheus__disk_map(file, 0);
     if (!err) {
         file->header = (pytheus__disk_header *)(void *)file->segments[0];
         pytheus__disk_fill_header(file->header);
+        file->header->lock_inode = file->inode;
         if (flock(file->data_fd, LOCK_SH | LOCK_NB) ||
             renameat(directory, "pytheus.new", directory, "pytheus.data")) {
             err = pytheus__disk_io(file->path, "pytheus.data");
@@ -1587,7 +1673,7 @@ static pytheus_err pytheus__disk_make(pytheus__disk *file, int directory) {
 }
 
 /* Goes on in the file that is there. */
-static pytheus_err pytheus__disk_join(pytheus__disk *file) {
+static pytheus_err pytheus__disk_join(pytheus__disk *file, bool is_first) {
     struct stat status;
     const char *wrong;
     pytheus_err err;
@@ -1600,11 +1686,15 @@ static pytheus_err pytheus__disk_join(pytheus__disk *file) {
         file->header = (pytheus__disk_header *)(void *)file->segments[0];
         wrong = pytheus__disk_bad_header(file->header, (uint64_t)status.st_size);
     }
+    if (!err && !wrong && !is_first && file->header->lock_inode != file->inode) {
+        wrong = "those who have it have lost their pytheus.lock: restart them";
+    }
     if (err || wrong) {
         return err ? err
                    : pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s/pytheus.data: refused: %s",
                                   file->path, wrong);
     }
+    PYTHEUS__DISK_PUT(&file->header->lock_inode, file->inode);
     file->seen = file->header->births - PYTHEUS__DISK_BIRTHS;
     if (!pytheus__disk_index_reserve(file, (uint64_t)status.st_size)) {
         return pytheus__disk_no_memory(file);
@@ -1642,7 +1732,7 @@ static pytheus_err pytheus__disk_enter(pytheus__disk *file, int directory, bool 
         return pytheus__disk_io(file->path, "pytheus.data");
     }
     if (!is_first || keep) {
-        return pytheus__disk_join(file);
+        return pytheus__disk_join(file, is_first);
     }
     err = pytheus__disk_check_replaced(file);
     if (!err) {
@@ -1653,10 +1743,39 @@ static pytheus_err pytheus__disk_enter(pytheus__disk *file, int directory, bool 
     return err;
 }
 
+/* Whether another copy of this library has the file in this process: their locks would be one, and
+   closing either's descriptor would let go of all. */
+static bool pytheus__disk_has_twin(int fd) {
+#ifdef F_OFD_GETLK
+    struct flock lock;
+    uint32_t at = 1;
+    while (at <= PYTHEUS__DISK_SLOTS) {
+        memset(&lock, 0, sizeof lock);
+        lock.l_type = F_WRLCK;
+        lock.l_whence = SEEK_SET;
+        lock.l_start = (off_t)at;
+        if (fcntl(fd, F_OFD_GETLK, &lock) || lock.l_type == F_UNLCK) {
+            return false;
+        }
+        if (lock.l_pid == getpid()) {
+            return true;
+        }
+        at = (uint32_t)lock.l_start + 1;
+    }
+#else
+    (void)fd;
+#endif
+    return false;
+}
+
 static pytheus_err pytheus__disk_open_files(pytheus__disk *file, int directory, bool keep) {
     struct stat status;
     pytheus_err err =
         pytheus__disk_open_in(file, directory, "pytheus.lock", O_CREAT, &file->lock_fd);
+    if (!err && pytheus__disk_has_twin(file->lock_fd)) {
+        file->lock_fd = -1; /* it stays open */
+        err = pytheus__disk_refused(file->path, "another copy of this library has it already");
+    }
     if (!err && (fstat(file->lock_fd, &status) ||
                  pytheus__disk_lock_byte(file->lock_fd, F_SETLKW, F_WRLCK, 0))) {
         err = pytheus__disk_io(file->path, "pytheus.lock");
@@ -2073,20 +2192,34 @@ static void pytheus__disk_words_close(void *user, const pytheus_words *words) {
 
 /* -- removal -- */
 
-/* Of gauges that each process has, those with the same labels go too. Under the writing lock. */
-static void pytheus__disk_remove_others(pytheus__disk *file, pytheus__disk_record *record) {
-    const size_t before = sizeof(uint32_t);
-    size_t i;
-    for (i = 0; i < file->apart.used; i++) {
-        const pytheus__disk_ref *ref = &file->apart.at[i];
-        pytheus__disk_record *other = pytheus__disk_record_at(file, ref->line, file->header->used);
-        if (other && other != record && other->life == ref->life &&
-            other->metric == record->metric && other->text_size == record->text_size &&
-            memcmp(pytheus__disk_text(other) + before, pytheus__disk_text(record) + before,
-                   record->text_size - before) == 0) {
-            pytheus__disk_end_life(file, other, ref->line);
+/* Of gauges that each process has, those with the same labels go too: theirs and ours differ in the
+   slot alone. Under the writing lock. */
+static pytheus_err pytheus__disk_remove_all(pytheus__disk *file, pytheus__disk_record *record) {
+    char *text = (char *)pytheus__disk_alloc(record->text_size);
+    pytheus__disk_wish wish;
+    uint32_t slot;
+    if (!text) {
+        return pytheus__disk_no_memory(file);
+    }
+    memcpy(text, pytheus__disk_text(record), record->text_size);
+    memset(&wish, 0, sizeof wish);
+    wish.metric = record->metric;
+    wish.text = text;
+    wish.size = wish.identity_size = record->text_size;
+    wish.num_words = record->num_words;
+    for (slot = 0; slot < PYTHEUS__DISK_SLOTS; slot++) {
+        if (file->header->slots[slot].pid) { /* somebody has, or had, it */
+            pytheus__disk_ref ref;
+            memcpy(text, &slot, sizeof slot);
+            ref = pytheus__disk_find(file, &wish);
+            if (ref.life) {
+                pytheus__disk_end_life(
+                    file, pytheus__disk_record_at(file, ref.line, file->header->used), ref.line);
+            }
         }
     }
+    PYTHEUS_FILE_FREE(text);
+    return PYTHEUS_OK;
 }
 
 static uint32_t pytheus__disk_line_of(const pytheus__disk *file, const void *record) {
@@ -2112,15 +2245,17 @@ static pytheus_err pytheus__disk_words_remove(void *user, const pytheus_words *w
     (void)pthread_mutex_lock(&file->lock);
     err = pytheus__disk_lock(file);
     line = pytheus__disk_line_of(file, words->life);
-    if (!err && line) {
-        pytheus__disk_record *record = pytheus__disk_record_at(file, line, file->header->used);
+    if (!err) {
+        pytheus__disk_record *record =
+            line ? pytheus__disk_record_at(file, line, file->header->used) : NULL;
         const pytheus__disk_metric *metric =
             record ? pytheus__disk_metric_at(file, record->metric) : NULL;
         if (metric && record->life == words->life_value) {
             if (metric->desc.across != PYTHEUS_SHARED) {
-                pytheus__disk_remove_others(file, record);
+                err = pytheus__disk_remove_all(file, record);
+            } else {
+                pytheus__disk_end_life(file, record, line);
             }
-            pytheus__disk_end_life(file, record, line);
         }
         pytheus__disk_unlock(file);
     }
@@ -2252,7 +2387,7 @@ static pytheus_err pytheus__disk_discover(void *user, pytheus_discovery *out) {
     batch.used = 0;
     (void)pthread_mutex_lock(&file->lock);
     err = file->copy ? PYTHEUS_OK : pytheus__disk_catch_up(file);
-    births = PYTHEUS__DISK_GET(&file->header->births);
+    births = file->seen; /* of a metric that is not indexed nothing can be told */
     err =
         err ? err
             : pytheus__disk_visit_born(file, seen, births, pytheus__disk_collect, &batch, &is_all);
@@ -2592,7 +2727,6 @@ PYTHEUS_API pytheus_err pytheus_file_backend(const pytheus_file_desc *desc,
         PYTHEUS_FILE_FREE(user);
         return err;
     }
-    user->num_forks = user->file->num_forks;
     user->seen = PYTHEUS__DISK_GET(&user->file->header->births) - PYTHEUS__DISK_BIRTHS;
     pytheus__disk_fill_backend(user, backend);
     return PYTHEUS_OK;
@@ -2650,6 +2784,7 @@ static pytheus_err pytheus__disk_take_copy(pytheus__disk *file) {
             file->segments[i] = file->copy + pytheus__disk_segment_start(i);
         }
     }
+    file->seen = file->header->births;
     return pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL);
 }
 
