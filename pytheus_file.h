@@ -199,7 +199,7 @@ extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
    life is no longer 0. Whoever is killed in between leaves header.is_changing behind, and the next
    to have the lock puts the lists right. */
 enum {
-    PYTHEUS__DISK_VERSION = 1,
+    PYTHEUS__DISK_VERSION = 2,
     PYTHEUS__DISK_BYTE_ORDER = 0x01020304,
     PYTHEUS__DISK_LINE = 64,
     PYTHEUS__DISK_SEGMENT = 65536, /* the smallest */
@@ -326,19 +326,33 @@ typedef struct pytheus__disk {
     size_t num_metrics, metrics_size;
     uint32_t slot; /* PYTHEUS__DISK_SLOTS: none */
     uint64_t process;
-    bool *living;      /* of a copy: by slot; NULL: nobody was */
-    uint64_t unshared; /* series; atomic */
+    bool has_slot_alone;                    /* what earlier processes left there has been removed */
+    struct pytheus__disk_private *privates; /* those whose page is put together */
+    bool *living;                           /* of a copy: by slot; NULL: nobody was */
+    uint64_t unshared;                      /* series; atomic */
 } pytheus__disk;
+
+/* What a registry means by a name. */
+typedef struct pytheus__disk_meaning {
+    const pytheus__disk_metric *metric; /* NULL: it is not in the file */
+    char *name;
+} pytheus__disk_meaning;
 
 /* The backend of one registry. */
 typedef struct pytheus__disk_backend {
     pytheus__disk *file;
-    uint64_t seen; /* births that the registry was told; atomic */
+    uint64_t seen;                   /* births that the registry was told; atomic */
+    pytheus__disk_meaning *meanings; /* by name; guarded by the file's lock */
+    size_t num_meanings, meanings_size;
 } pytheus__disk_backend;
 
-/* A series that is this process' alone, followed by its words. */
+/* A series that is this process' alone, followed by its words, and its text as it would be in the
+   file. */
 typedef struct pytheus__disk_private {
-    uint64_t changed;
+    struct pytheus__disk_private *next, **link; /* in file->privates; NULL: it is not there */
+    const pytheus__disk_metric *metric;
+    size_t size; /* of the text */
+    const char *text;
 } pytheus__disk_private;
 
 static pthread_mutex_t pytheus__disk_list_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -714,10 +728,10 @@ static bool pytheus__disk_may_have(const pytheus_series_desc *desc, size_t num_s
                                 !pytheus__disk_is_gauge(desc->type));
 }
 
-/* The slot of a series that its process has for itself. */
-static uint32_t pytheus__disk_slot_of(pytheus__disk_record *record) {
+/* The slot with which the text of a series begins that its process has for itself. */
+static uint32_t pytheus__disk_slot_of(const char *text) {
     uint32_t slot;
-    memcpy(&slot, pytheus__disk_text(record), sizeof slot);
+    memcpy(&slot, text, sizeof slot);
     return slot;
 }
 
@@ -903,7 +917,7 @@ static pytheus_err pytheus__disk_index_series(pytheus__disk *file, pytheus__disk
                     pytheus__disk_is_inside(record, &layout) &&
                     pytheus__disk_read_values(metric, text, size, NULL) &&
                     (metric->desc.across == PYTHEUS_SHARED ||
-                     pytheus__disk_slot_of(record) < PYTHEUS__DISK_SLOTS);
+                     pytheus__disk_slot_of(text) < PYTHEUS__DISK_SLOTS);
     ref->hash = is_whole ? pytheus__disk_hash(file, line, text, size) : 0;
     if (pytheus__disk_life_after(record) != ref->life) {
         ref->life = 0;
@@ -1394,6 +1408,7 @@ static void pytheus__disk_identify(pytheus__disk *file) {
     pytheus__disk_header *header = file->header;
     uint32_t slot = 0;
     file->process = __atomic_add_fetch(&header->last_process, 1, __ATOMIC_RELAXED);
+    file->has_slot_alone = false;
     while (slot < PYTHEUS__DISK_SLOTS &&
            pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_WRLCK, 1 + slot)) {
         slot++;
@@ -1986,6 +2001,14 @@ typedef struct pytheus__disk_request {
     char local[PYTHEUS__DISK_LOCAL_TEXT];
 } pytheus__disk_request;
 
+static void pytheus__disk_request_of(pytheus__disk_request *request, pytheus__disk *file,
+                                     const pytheus_series_desc *desc) {
+    memset((void *)request, 0, offsetof(pytheus__disk_request, local));
+    request->file = file;
+    request->desc = desc;
+    request->may_add = !file->copy;
+}
+
 /* The text in request->local, or allocated; NULL: no memory. */
 static char *pytheus__disk_render(pytheus__disk_request *request, bool is_metric,
                                   pytheus__disk_wish *wish) {
@@ -2079,7 +2102,8 @@ static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
     wish.is_counted = request->desc->max_series && request->desc->across == PYTHEUS_SHARED;
     wish.num_words = wish.num_masked = pytheus__disk_record_words(&request->metric->desc);
     wish.num_stripes = request->desc->num_stripes;
-    wish.mask = PYTHEUS__DISK_GET(&metric_words[PYTHEUS__DISK_HAD_REMOVAL]);
+    wish.mask = PYTHEUS__DISK_GET(&metric_words[PYTHEUS__DISK_HAD_REMOVAL]) ||
+                request->desc->across != PYTHEUS_SHARED; /* the slot's next process removes it */
     if (pytheus__disk_is_gauge(request->desc->type)) {
         wish.num_stripes = wish.num_masked = 1;
         wish.words[PYTHEUS__DISK_CHANGED] = pytheus__disk_bits(-pytheus__disk_now());
@@ -2096,17 +2120,6 @@ static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
         PYTHEUS_FILE_FREE(text);
     }
     return err;
-}
-
-/* A slot's earlier process may have left its values. */
-static void pytheus__disk_take_over(const pytheus__disk *file, pytheus__disk_record *record) {
-    uint64_t *words = pytheus__disk_words(record);
-    if (file->copy || words[PYTHEUS__DISK_PROCESS] == file->process) {
-        return;
-    }
-    PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_VALUE], record->mask);
-    PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_CHANGED], pytheus__disk_bits(-pytheus__disk_now()));
-    PYTHEUS__DISK_PUT(&words[PYTHEUS__DISK_PROCESS], file->process);
 }
 
 static void pytheus__disk_point(pytheus__disk *file, const pytheus__disk_metric *metric,
@@ -2126,33 +2139,103 @@ static void pytheus__disk_point(pytheus__disk *file, const pytheus__disk_metric 
     if (metric->is_apart) {
         words->changed = &pytheus__disk_words(record)[PYTHEUS__DISK_CHANGED];
     }
-    if (metric->desc.across != PYTHEUS_SHARED) {
-        pytheus__disk_take_over(file, record);
-    }
 }
 
 /* Words of this process, where there is no room in the file. err says why. */
-static pytheus_err pytheus__disk_keep_private(pytheus__disk *file, const pytheus_series_desc *desc,
+static pytheus_err pytheus__disk_keep_private(const pytheus__disk_request *request,
                                               pytheus_words *words, pytheus_err err) {
+    pytheus__disk *file = request->file;
+    const pytheus__disk_metric *metric = request->metric;
+    size_t num_words = pytheus__disk_record_words(request->desc);
+    pytheus__disk_writer out = {NULL, 0};
+    size_t size = pytheus__disk_write_series(&out, request->desc, file->slot);
     pytheus__disk_private *series = (pytheus__disk_private *)pytheus__disk_alloc(
-        sizeof *series + pytheus__disk_record_words(desc) * sizeof(uint64_t));
+        sizeof *series + num_words * sizeof(uint64_t) + size);
     if (!series) {
         return pytheus__disk_no_memory(file);
     }
     (void)__atomic_add_fetch(&file->unshared, 1, __ATOMIC_RELAXED);
     words->at = (uint64_t *)(void *)(series + 1);
     words->num_stripes = 1;
-    words->stripe_words = desc->num_words;
+    words->stripe_words = request->desc->num_words;
     words->series = series;
+    series->metric = metric;
+    series->text = out.at = (char *)(words->at + num_words);
+    out.size = 0;
+    series->size = pytheus__disk_write_series(&out, request->desc, file->slot);
+    if (metric && metric->is_apart) {
+        words->changed = &words->at[PYTHEUS__DISK_CHANGED];
+        *words->changed = pytheus__disk_bits(-pytheus__disk_now());
+        series->link = &file->privates;
+        series->next = file->privates;
+        if (series->next) {
+            series->next->link = &series->next;
+        }
+        file->privates = series;
+    }
     return err;
+}
+
+/* Off the page, under the lock. */
+static void pytheus__disk_hide_private(pytheus__disk_private *series) {
+    if (series->link) {
+        *series->link = series->next;
+        if (series->next) {
+            series->next->link = series->link;
+        }
+        series->link = NULL;
+    }
+}
+
+/* Removes what earlier processes have left in this one's slot. */
+static pytheus_err pytheus__disk_sweep_slot(pytheus__disk *file) {
+    pytheus_err err = pytheus__disk_lock(file);
+    size_t i;
+    if (err) {
+        return err;
+    }
+    for (i = 0; i < file->apart.used; i++) {
+        uint32_t line = file->apart.at[i].line;
+        pytheus__disk_record *record = pytheus__disk_record_at(file, line, file->header->used);
+        const pytheus__disk_metric *metric =
+            record && pytheus__disk_is_current(file, &file->apart.at[i])
+                ? pytheus__disk_metric_at(file, record->metric)
+                : NULL;
+        if (metric && metric->desc.across != PYTHEUS_SHARED &&
+            pytheus__disk_slot_of(pytheus__disk_text(record)) == file->slot &&
+            pytheus__disk_words(record)[PYTHEUS__DISK_PROCESS] != file->process) {
+            pytheus__disk_end_life(file, record, line);
+        }
+    }
+    file->has_slot_alone = true;
+    pytheus__disk_unlock(file);
+    return PYTHEUS_OK;
+}
+
+/* Fills in the words; the series is in the file then. */
+static pytheus_err pytheus__disk_open_shared(pytheus__disk_request *request, pytheus_words *words) {
+    pytheus__disk *file = request->file;
+    pytheus_err err = pytheus__disk_get_metric(request);
+    if (!err && request->desc->across != PYTHEUS_SHARED && !file->copy) {
+        err = file->slot >= PYTHEUS__DISK_SLOTS
+                  ? pytheus__disk_refused(file->path, "1,024 processes have it already")
+              : file->has_slot_alone ? PYTHEUS_OK
+                                     : pytheus__disk_sweep_slot(file);
+    }
+    err = err || !request->metric ? err : pytheus__disk_get_series(request);
+    if (!err && request->found.life && request->metric) {
+        pytheus__disk_point(file, request->metric, request->found, words);
+    }
+    return err || words->at || request->is_full
+               ? err
+               : pytheus__disk_refused(file->path, "a series is not in it");
 }
 
 static pytheus_err pytheus__disk_words_open(void *user, const pytheus_series_desc *desc,
                                             pytheus_words *words) {
     pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
-    bool is_shared = desc->across == PYTHEUS_SHARED;
     pytheus__disk_request request;
-    pytheus_err err = PYTHEUS_OK;
+    pytheus_err err;
     size_t i;
     for (i = 0; desc->across == PYTHEUS_PER_PROCESS && i < desc->num_labels; i++) {
         if (strcmp(desc->labels[i].name, "pid") == 0) {
@@ -2160,34 +2243,107 @@ static pytheus_err pytheus__disk_words_open(void *user, const pytheus_series_des
                                 desc->metric);
         }
     }
-    memset((void *)&request, 0, offsetof(pytheus__disk_request, local));
-    request.file = file;
-    request.desc = desc;
-    request.may_add = !file->copy;
     (void)pthread_mutex_lock(&file->lock);
-    if (!is_shared && file->slot >= PYTHEUS__DISK_SLOTS && !file->copy) {
-        err = pytheus__disk_refused(file->path, "1,024 processes have it already");
-    }
-    err = err ? err : pytheus__disk_get_metric(&request);
-    err = err || !request.metric ? err : pytheus__disk_get_series(&request);
-    if (!err && request.found.life && request.metric) {
-        pytheus__disk_point(file, request.metric, request.found, words);
+    pytheus__disk_request_of(&request, file, desc);
+    err = pytheus__disk_open_shared(&request, words);
+    if (err && err != PYTHEUS_ERR_NOMEM && !file->copy) {
+        err = pytheus__disk_keep_private(&request, words, err);
     }
     (void)pthread_mutex_unlock(&file->lock);
-    if (!err && !words->at && !request.is_full) {
-        err = pytheus__disk_refused(file->path, "a series is not in it");
-    }
-    return err && err != PYTHEUS_ERR_NOMEM && !file->copy
-               ? pytheus__disk_keep_private(file, desc, words, err)
-               : err;
+    return err;
 }
 
 static void pytheus__disk_words_close(void *user, const pytheus_words *words) {
     pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
     if (words->series) {
+        (void)pthread_mutex_lock(&file->lock);
+        pytheus__disk_hide_private((pytheus__disk_private *)words->series);
+        (void)pthread_mutex_unlock(&file->lock);
         (void)__atomic_sub_fetch(&file->unshared, 1, __ATOMIC_RELAXED);
         PYTHEUS_FILE_FREE(words->series);
     }
+}
+
+/* -- what names mean -- */
+
+/* Where the meaning of the name is, or is to be. */
+static size_t pytheus__disk_meaning_place(const pytheus__disk_backend *backend, const char *name) {
+    size_t low = 0, high = backend->num_meanings;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(backend->meanings[middle].name, name) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* NULL: the registry has no metric of that name. */
+static pytheus__disk_meaning *pytheus__disk_meaning_of(const pytheus__disk_backend *backend,
+                                                       const char *name) {
+    size_t place = pytheus__disk_meaning_place(backend, name);
+    return place < backend->num_meanings && strcmp(backend->meanings[place].name, name) == 0
+               ? &backend->meanings[place]
+               : NULL;
+}
+
+/* NULL: no memory. */
+static pytheus__disk_meaning *pytheus__disk_add_meaning(pytheus__disk_backend *backend,
+                                                        const char *name) {
+    size_t place = pytheus__disk_meaning_place(backend, name), size = strlen(name) + 1;
+    pytheus__disk_meaning *meaning;
+    char *copy;
+    if (backend->num_meanings == backend->meanings_size) {
+        size_t more = backend->meanings_size ? 2 * backend->meanings_size : 16;
+        meaning = (pytheus__disk_meaning *)PYTHEUS_FILE_REALLOC((void *)backend->meanings,
+                                                                more * sizeof *meaning);
+        if (!meaning) {
+            return NULL;
+        }
+        backend->meanings = meaning;
+        backend->meanings_size = more;
+    }
+    copy = (char *)pytheus__disk_alloc(size);
+    if (!copy) {
+        return NULL;
+    }
+    meaning = &backend->meanings[place];
+    memmove((void *)(meaning + 1), (const void *)meaning,
+            (backend->num_meanings++ - place) * sizeof *meaning);
+    meaning->name = (char *)memcpy(copy, name, size);
+    return meaning;
+}
+
+/* Where others define the metric differently, this registry's page has what it means by it. What is
+   wrong with the file is told when the first series is made. */
+static pytheus_err pytheus__disk_metric_open(void *user, const pytheus_series_desc *desc) {
+    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk_meaning *meaning;
+    pytheus__disk_request request;
+    pytheus_err err;
+    (void)pthread_mutex_lock(&backend->file->lock);
+    pytheus__disk_request_of(&request, backend->file, desc);
+    err = pytheus__disk_get_metric(&request);
+    if (err != PYTHEUS_ERR_NOMEM) {
+        meaning = pytheus__disk_meaning_of(backend, desc->metric);
+        meaning = meaning ? meaning : pytheus__disk_add_meaning(backend, desc->metric);
+        err = meaning ? PYTHEUS_OK : pytheus__disk_no_memory(backend->file);
+        if (meaning) {
+            meaning->metric = request.metric;
+        }
+    }
+    (void)pthread_mutex_unlock(&backend->file->lock);
+    return err;
+}
+
+static void pytheus__disk_forget_meanings(pytheus__disk_backend *backend) {
+    size_t i;
+    for (i = 0; i < backend->num_meanings; i++) {
+        PYTHEUS_FILE_FREE(backend->meanings[i].name);
+    }
+    PYTHEUS_FILE_FREE((void *)backend->meanings);
 }
 
 /* -- removal -- */
@@ -2240,6 +2396,9 @@ static pytheus_err pytheus__disk_words_remove(void *user, const pytheus_words *w
     uint32_t line;
     pytheus_err err;
     if (words->series) {
+        (void)pthread_mutex_lock(&file->lock);
+        pytheus__disk_hide_private((pytheus__disk_private *)words->series);
+        (void)pthread_mutex_unlock(&file->lock);
         return PYTHEUS_OK;
     }
     (void)pthread_mutex_lock(&file->lock);
@@ -2420,9 +2579,11 @@ typedef struct pytheus__disk_share {
 typedef struct pytheus__disk_shares {
     pytheus__disk_share *at;
     size_t used;
-    pytheus__disk_metric **metrics;
+    const pytheus__disk_metric **metrics; /* that are on the page */
     size_t num_metrics;
     char *text; /* of all values */
+    size_t text_used;
+    pytheus__disk_census *census;
     double now;
 } pytheus__disk_shares;
 
@@ -2442,83 +2603,124 @@ static bool pytheus__disk_has_expired(const pytheus__disk_share *share, double n
     return share->metric->desc.expire_seconds > 0 && age > share->metric->desc.expire_seconds;
 }
 
-/* One record's share, if its process lives. text has room for all. */
+/* The share of a series with this text, which shares->text has room for. */
+static void pytheus__disk_fill_share(pytheus__disk_shares *shares, pytheus__disk_share *share,
+                                     const char *text, size_t size, uint64_t value,
+                                     uint64_t changed) {
+    size_t before = share->metric->desc.across == PYTHEUS_SHARED ? 0 : sizeof(uint32_t);
+    share->size = size - before;
+    share->values = shares->text + shares->text_used;
+    memcpy(shares->text + shares->text_used, text + before, share->size);
+    share->value = pytheus__disk_real(value);
+    share->changed = pytheus__disk_real(changed);
+}
+
+/* One record's share, if its process lives. */
 static bool pytheus__disk_read_share(pytheus__disk *file, const pytheus__disk_ref *ref,
-                                     pytheus__disk_census *census, char *text,
-                                     pytheus__disk_share *share) {
+                                     pytheus__disk_shares *shares, pytheus__disk_share *share) {
     pytheus__disk_record *record = pytheus__disk_record_at(file, ref->line, UINT64_MAX);
     pytheus__disk_layout layout;
     const uint64_t *words;
-    size_t before = 0;
+    const char *text;
     if (!record || PYTHEUS__DISK_GET(&record->life) != ref->life) {
         return false;
     }
     layout = pytheus__disk_layout_in(record);
     words = (const uint64_t *)(const void *)((const char *)record + layout.words);
-    if (!pytheus__disk_is_inside(record, &layout) ||
+    text = (const char *)record + layout.text;
+    share->metric = pytheus__disk_metric_at(file, record->metric);
+    if (!share->metric || !pytheus__disk_is_inside(record, &layout) ||
         layout.text < layout.words + PYTHEUS__DISK_GAUGE_WORDS * sizeof *words) {
         return false;
     }
-    share->metric = pytheus__disk_metric_at(file, record->metric);
-    if (!share->metric) {
-        return false;
-    }
     if (share->metric->desc.across != PYTHEUS_SHARED) {
-        before = sizeof(uint32_t);
-        share->slot = pytheus__disk_slot_of(record);
-        if (layout.size - layout.text < before || share->slot >= PYTHEUS__DISK_SLOTS ||
+        if (layout.size - layout.text < sizeof share->slot) {
+            return false;
+        }
+        share->slot = pytheus__disk_slot_of(text);
+        if (share->slot >= PYTHEUS__DISK_SLOTS ||
             PYTHEUS__DISK_GET(&file->header->slots[share->slot].process) !=
                 PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_PROCESS]) ||
-            !pytheus__disk_slot_lives(file, census, share->slot)) {
+            !pytheus__disk_slot_lives(file, shares->census, share->slot)) {
             return false;
         }
         share->pid = PYTHEUS__DISK_GET(&file->header->slots[share->slot].pid);
     }
-    share->size = layout.size - layout.text - before;
-    share->values = text;
-    memcpy(text, (const char *)record + layout.text + before, share->size);
-    share->value =
-        pytheus__disk_real(PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_VALUE]) ^ record->mask);
-    share->changed = pytheus__disk_real(PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]));
+    pytheus__disk_fill_share(shares, share, text, layout.size - layout.text,
+                             PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_VALUE]) ^ record->mask,
+                             PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]));
     return pytheus__disk_life_after(record) == ref->life;
 }
 
-/* Room for the texts of all. */
-static size_t pytheus__disk_apart_text(pytheus__disk *file) {
-    size_t i, size = 1;
+static void pytheus__disk_read_private(const pytheus__disk *file,
+                                       const pytheus__disk_private *series,
+                                       pytheus__disk_shares *shares, pytheus__disk_share *share) {
+    const uint64_t *words = (const uint64_t *)(const void *)(series + 1);
+    share->metric = series->metric;
+    share->slot = file->slot;
+    share->pid = (uint64_t)getpid();
+    pytheus__disk_fill_share(shares, share, series->text, series->size,
+                             PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_VALUE]),
+                             PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]));
+}
+
+/* Whether a registry's page has the metric: of what it means otherwise, or differently, not. */
+static bool pytheus__disk_is_meant(const pytheus__disk_backend *backend,
+                                   const pytheus__disk_metric *metric) {
+    const pytheus__disk_meaning *meaning = pytheus__disk_meaning_of(backend, metric->desc.metric);
+    return !meaning || meaning->metric == metric;
+}
+
+/* Takes the share that was read last, unless it has expired. */
+static void pytheus__disk_take_share(pytheus__disk_shares *shares) {
+    const pytheus__disk_share *share = &shares->at[shares->used];
+    if (!pytheus__disk_has_expired(share, shares->now)) {
+        shares->text_used += share->size;
+        shares->used++;
+    }
+}
+
+/* Room for all that may be read. */
+static bool pytheus__disk_make_room(pytheus__disk *file, pytheus__disk_shares *shares) {
+    const pytheus__disk_private *series;
+    size_t i, n = file->apart.used, size = 0;
     for (i = 0; i < file->apart.used; i++) {
         pytheus__disk_record *record =
             pytheus__disk_record_at(file, file->apart.at[i].line, UINT64_MAX);
         size += record ? (size_t)record->size * PYTHEUS__DISK_LINE : 0;
     }
-    return size;
+    for (series = file->privates; series; series = series->next) {
+        size += series->size;
+        n++;
+    }
+    shares->census = (pytheus__disk_census *)pytheus__disk_alloc(sizeof *shares->census);
+    shares->at = (pytheus__disk_share *)pytheus__disk_alloc((n + 1) * sizeof *shares->at);
+    shares->metrics = (const pytheus__disk_metric **)pytheus__disk_alloc((file->num_metrics + 1) *
+                                                                         sizeof(void *));
+    shares->text = (char *)pytheus__disk_alloc(size + 1);
+    return shares->census && shares->at && shares->metrics && shares->text;
 }
 
-static pytheus_err pytheus__disk_read_shares(pytheus__disk *file, pytheus__disk_shares *shares) {
-    pytheus__disk_census *census = (pytheus__disk_census *)pytheus__disk_alloc(sizeof *census);
-    size_t i, used = 0;
-    shares->now = file->copy ? file->header->created : pytheus__disk_now();
-    shares->at = (pytheus__disk_share *)pytheus__disk_alloc((file->apart.used + 1) *
-                                                            sizeof(pytheus__disk_share));
-    shares->metrics =
-        (pytheus__disk_metric **)pytheus__disk_alloc((file->num_metrics + 1) * sizeof(void *));
-    shares->text = (char *)pytheus__disk_alloc(pytheus__disk_apart_text(file));
-    if (!census || !shares->at || !shares->metrics || !shares->text) {
-        PYTHEUS_FILE_FREE(census);
+static pytheus_err pytheus__disk_read_shares(const pytheus__disk_backend *backend,
+                                             pytheus__disk_shares *shares) {
+    pytheus__disk *file = backend->file;
+    const pytheus__disk_private *series;
+    size_t i;
+    if (!pytheus__disk_make_room(file, shares)) {
         return pytheus__disk_no_memory(file);
     }
+    shares->now = file->copy && !file->living ? file->header->created : pytheus__disk_now();
     for (i = 0; i < file->apart.used; i++) {
-        pytheus__disk_share *share = &shares->at[shares->used];
-        if (pytheus__disk_read_share(file, &file->apart.at[i], census, shares->text + used,
-                                     share) &&
-            !pytheus__disk_has_expired(share, shares->now)) {
-            used += share->size;
-            shares->used++;
+        if (pytheus__disk_read_share(file, &file->apart.at[i], shares, &shares->at[shares->used])) {
+            pytheus__disk_take_share(shares);
         }
     }
-    PYTHEUS_FILE_FREE(census);
+    for (series = file->privates; series; series = series->next) {
+        pytheus__disk_read_private(file, series, shares, &shares->at[shares->used]);
+        pytheus__disk_take_share(shares);
+    }
     for (i = 0; i < file->num_metrics; i++) {
-        if (file->metrics[i]->is_apart) {
+        if (file->metrics[i]->is_apart && pytheus__disk_is_meant(backend, file->metrics[i])) {
             shares->metrics[shares->num_metrics++] = file->metrics[i];
         }
     }
@@ -2531,25 +2733,30 @@ static bool pytheus__disk_same_series(const pytheus__disk_share *a, const pytheu
            (!a->size || memcmp(a->values, b->values, a->size) == 0);
 }
 
+/* Whether a value goes before the one that was chosen: NaN before nothing but NaN. */
+static bool pytheus__disk_goes_before(pytheus_across across, const pytheus__disk_share *share,
+                                      const pytheus__disk_share *chosen) {
+    return !chosen                          ? true
+           : across == PYTHEUS_MOST_RECENT  ? share->changed > chosen->changed
+           : chosen->value != chosen->value ? share->value == share->value
+           : across == PYTHEUS_MIN          ? share->value < chosen->value
+                                            : share->value > chosen->value;
+}
+
 /* What the processes' values are together; 0 where nobody has set one. */
 static double pytheus__disk_together(const pytheus__disk_share *shares, size_t n) {
     pytheus_across across = shares->metric->desc.across;
-    double result = 0, changed = 0;
+    const pytheus__disk_share *chosen = NULL;
+    double sum = 0;
     size_t i;
     for (i = 0; i < n; i++) {
         const pytheus__disk_share *share = &shares[i];
-        bool is_first = changed <= 0;
-        if (across == PYTHEUS_SUM || across == PYTHEUS_SHARED) {
-            result += share->value;
-        } else if (share->changed > 0 &&
-                   (is_first || (across == PYTHEUS_MIN   ? share->value < result
-                                 : across == PYTHEUS_MAX ? share->value > result
-                                                         : share->changed > changed))) {
-            result = share->value;
-            changed = share->changed;
+        sum += share->value;
+        if (share->changed > 0 && pytheus__disk_goes_before(across, share, chosen)) {
+            chosen = share;
         }
     }
-    return result;
+    return across == PYTHEUS_SUM || across == PYTHEUS_SHARED ? sum : chosen ? chosen->value : 0;
 }
 
 /* "123", or "123.4" with the slot's number where containers have the same. */
@@ -2626,6 +2833,9 @@ static void pytheus__disk_emit_shares(pytheus_emitter *out, const pytheus__disk_
         const pytheus__disk_metric *metric = shares->metrics[i];
         pytheus__disk_emit_family(out, metric->desc.type, metric->desc.metric, metric->desc.help,
                                   metric->desc.unit);
+        while (place < shares->used && shares->at[place].metric->line < metric->line) {
+            place++; /* of a metric that is not on this page */
+        }
         while (place < shares->used && shares->at[place].metric == metric) {
             place += pytheus__disk_emit_series(out, &shares->at[place], shares->used - place);
         }
@@ -2644,13 +2854,15 @@ static void pytheus__disk_emit_own(pytheus_emitter *out, const char *name, const
 }
 
 static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
-    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
-    pytheus__disk_shares shares = {NULL, 0, NULL, 0, NULL, 0};
+    pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk *file = backend->file;
+    pytheus__disk_shares shares = PYTHEUS__EMPTY;
     pytheus_err err = PYTHEUS_OK;
     bool is_damaged;
+    memset((void *)&shares, 0, sizeof shares);
     (void)pthread_mutex_lock(&file->lock);
-    if (file->apart.used) {
-        err = pytheus__disk_read_shares(file, &shares);
+    if (file->apart.used || file->privates) {
+        err = pytheus__disk_read_shares(backend, &shares);
     }
     is_damaged = file->is_damaged;
     (void)pthread_mutex_unlock(&file->lock);
@@ -2663,6 +2875,7 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
                                "1 where the file is damaged: new series are not shared.",
                                is_damaged);
     }
+    PYTHEUS_FILE_FREE(shares.census);
     PYTHEUS_FILE_FREE(shares.at);
     PYTHEUS_FILE_FREE((void *)shares.metrics);
     PYTHEUS_FILE_FREE(shares.text);
@@ -2692,6 +2905,7 @@ static size_t pytheus__disk_processes(void *user, int64_t *pids, size_t room) {
 
 static void pytheus__disk_destroy(void *user) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk_forget_meanings(backend);
     pytheus__disk_leave(backend->file);
     PYTHEUS_FILE_FREE(backend);
 }
@@ -2704,6 +2918,7 @@ static void pytheus__disk_fill_backend(pytheus__disk_backend *user, pytheus_back
     backend->words_remove = pytheus__disk_words_remove;
     backend->words_close = pytheus__disk_words_close;
     backend->discover = pytheus__disk_discover;
+    backend->metric_open = pytheus__disk_metric_open;
     backend->generate = pytheus__disk_generate;
     backend->processes = pytheus__disk_processes;
     backend->forked = pytheus__disk_forked;
@@ -2899,6 +3114,7 @@ static pytheus_err pytheus__disk_load_calmly(const char *path, pytheus__disk **f
 
 static void pytheus__disk_end_dump(void *user) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
+    pytheus__disk_forget_meanings(backend);
     pytheus__disk_free(backend->file);
 }
 

@@ -384,4 +384,104 @@ TEST_SERVICE(s, a_dump_shows_the_last_ones_and_no_earlier) {
     CHECK_STR(dumped, "# TYPE g gauge\ng 1\n");
 }
 
+/* -- gauges that are put together -- */
+
+static bool set_min(const service *s, void *argument) {
+    pytheus_gauge g = GAUGE(service_join(s), .name = "g", .across = PYTHEUS_MIN);
+    return !pytheus_gauge_set(g, *(const double *)argument);
+}
+
+TEST_SERVICE(s, nan_is_smaller_than_nothing) {
+    double values[2][2] = {{(double)NAN, 3}, {3, (double)NAN}};
+    for (int i = 0; i < 2; i++) {
+        service_member one = service_begin_member(s, set_min, &values[i][0]);
+        service_member two = service_begin_member(s, set_min, &values[i][1]);
+        pytheus_registry *r = service_join(s);
+        CHECK_PAGE(r, "# TYPE g gauge\ng 3\n");
+        service_end_member(one);
+        service_end_member(two);
+        pytheus_registry_free(r);
+    }
+}
+
+/* What a second version of the program means by the names of the first. */
+static bool define_differently(const service *s, void *argument) {
+    pytheus_registry *r = service_join(s);
+    (void)argument;
+    pytheus_gauge_set(GAUGE(r, .name = "g", .across = PYTHEUS_SUM), 7);
+    pytheus_gauge_set(GAUGE(r, .name = "x_total", .across = PYTHEUS_SUM), 1000);
+    pytheus_gauge h = GAUGE(r, .name = "h", .across = PYTHEUS_SUM, .required_labels = {"a"});
+    pytheus_gauge_set(pytheus_gauge_labels(h, "a", "1"), 7);
+    pytheus_gauge_set(GAUGE(r, .name = "empty", .across = PYTHEUS_SUM), 1);
+    CHECK_PAGE(r, "# TYPE g gauge\ng 7\n# TYPE x_total gauge\nx_total 1000\n"
+                  "# TYPE h gauge\nh{a=\"1\"} 7\n# TYPE empty gauge\nempty 1\n");
+    return check_num_failed == 0;
+}
+
+static void define_first(pytheus_registry *r) {
+    pytheus_gauge_set(GAUGE(r, .name = "g"), 5);
+    pytheus_counter_inc(COUNTER(r, .name = "x_total"));
+    pytheus_gauge_set(GAUGE(r, .name = "h", .across = PYTHEUS_SUM), 5);
+    GAUGE(r, .name = "empty", .across = PYTHEUS_SUM, .required_labels = {"b"});
+}
+
+TEST_SERVICE(s, versions_that_share_gauges_differently_see_their_own) {
+    static const char expected[] = "# TYPE g gauge\ng 5\n# TYPE x_total counter\nx_total 1\n"
+                                   "# TYPE h gauge\nh 5\n# TYPE empty gauge\n";
+    for (int is_later = 0; is_later < 2; is_later++) {
+        pytheus_registry *r = service_join(s);
+        if (!is_later)
+            define_first(r);
+        service_member member = service_begin_member(s, define_differently, NULL);
+        pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+        if (is_later)
+            define_first(r);
+        CHECK_PAGE(r, expected);
+        service_end_member(member);
+        CHECK_PAGE(r, expected);
+        pytheus_registry_free(r);
+    }
+}
+
+TEST_SERVICE(s, gauges_that_do_not_fit_are_on_the_page) {
+    static const pytheus_across kinds[] = {PYTHEUS_SUM, PYTHEUS_MIN, PYTHEUS_PER_PROCESS,
+                                           PYTHEUS_MOST_RECENT};
+    static char large[70000], line[70100];
+    memset(large, 'a', sizeof large - 1);
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        pytheus_registry *r = service_join(s);
+        pytheus_gauge g = GAUGE(r, .name = "g", .across = kinds[i], .required_labels = {"a"});
+        pytheus_gauge one = pytheus_gauge_labels(g, "a", large);
+        pytheus_gauge_set(pytheus_gauge_labels(g, "a", "fits"), 1);
+        pytheus_gauge_set(one, 5);
+        if (kinds[i] == PYTHEUS_PER_PROCESS)
+            snprintf(line, sizeof line, "g{a=\"%s\",pid=\"%ld\"} 5", large, (long)getpid());
+        else
+            snprintf(line, sizeof line, "g{a=\"%s\"} 5", large);
+        CHECK_LINE(r, line);
+        CHECK_LINE(r, "pytheus_file_unshared_series 1");
+        CHECK_ERR(pytheus_view_remove(one.view), PYTHEUS_OK);
+        CHECK_INT(lines_of(r, "g{"), 1);
+        CHECK_NO_LINE(r, "pytheus_file_unshared_series 1");
+        pytheus_registry_free(r);
+    }
+}
+
+static bool set_a_job(const service *s, void *argument) {
+    char text[20];
+    pytheus_registry *r = service_join(s);
+    snprintf(text, sizeof text, "%d", *(const int *)argument);
+    pytheus_gauge g = GAUGE(r, .name = "jobs", .across = PYTHEUS_SUM, .required_labels = {"job"});
+    return !pytheus_gauge_set(pytheus_gauge_labels(g, "job", text), 1);
+}
+
+TEST_SERVICE(s, gauges_of_the_dead_make_room_for_those_of_the_living) {
+    pytheus_registry *r = service_join(s);
+    for (int i = 0; i < 1500; i++)
+        service_run(s, set_a_job, &i);
+    CHECK_INT(service_size(s, "pytheus.data"), 65536);
+    CHECK_PAGE(r, "# TYPE jobs gauge\n");
+    pytheus_registry_free(r);
+}
+
 #endif
