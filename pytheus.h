@@ -674,6 +674,10 @@ typedef struct pytheus_backend {
     pytheus_err (*words_open)(void *user, const pytheus_series_desc *desc,
                               pytheus_words *words) PYTHEUS__ZERO;
     pytheus_err (*words_remove)(void *user, const pytheus_words *words) PYTHEUS__ZERO;
+    /* optional, where processes share the words, before words_remove of those that are known here:
+       all series of the metric are removed that have desc's labels, of which those whose value is
+       NULL may have any, but the one whose values are all defaults: that is set to 0 */
+    pytheus_err (*words_remove_all)(void *user, const pytheus_series_desc *desc) PYTHEUS__ZERO;
     void (*words_close)(void *user, const pytheus_words *words) PYTHEUS__ZERO;
     /* optional, before every page: gives pytheus_discover the series that other processes have made
        since the last time. Several threads may be inside at once */
@@ -5470,29 +5474,71 @@ static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
     return err;
 }
 
-static pytheus_err pytheus__remove(pytheus_view view,
-                                   void (*change)(pytheus_view view, pytheus__removal *removal)) {
+static pytheus_err pytheus__remove_all_in_words(pytheus__family *family,
+                                                const char *const *values) {
+    const pytheus_backend *backend = &family->store->backend;
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus__lists lists;
+    pytheus_series_desc desc;
+    pytheus_err err;
+    size_t i;
+    char before = pytheus__before_callback();
+    for (i = 0; i < family->num_labels; i++) {
+        labels[i].name = family->label_names[i].text;
+        labels[i].value = values[i];
+    }
+    pytheus__describe_series(family, labels, &lists, &desc);
+    err = backend->words_remove_all(backend->user, &desc);
+    err = pytheus__from_backend(family, before, err, "remove series");
+    return err ? pytheus__tell(family, err) : PYTHEUS_OK;
+}
+
+/* Removes what only other processes know. A view that is no longer alive names nothing. */
+static pytheus_err pytheus__remove_others(pytheus_view view, bool is_clear) {
+    pytheus__family *family = view.node->family;
+    const char *values[PYTHEUS_MAX_LABELS] = {NULL};
+    pytheus__key copy;
+    pytheus_err err = PYTHEUS_OK;
+    if (!family->store || !family->store->backend.words_remove_all || !family->num_labels ||
+        (view.generation & PYTHEUS__COMPLETE && !is_clear)) {
+        return PYTHEUS_OK;
+    }
+    copy.words = copy.local;
+    if (!is_clear && view.node != family->root) {
+        err = pytheus__own_labels(view, &copy, values);
+    }
+    err = err ? err : pytheus__remove_all_in_words(family, values);
+    pytheus__key_free(family->registry, &copy);
+    return err;
+}
+
+static pytheus_err pytheus__remove(pytheus_view view, bool is_clear) {
     pytheus__removal removal = {NULL, NULL};
+    pytheus_err err, others;
     bool alive;
     if (!view.node) {
         return pytheus__refuse(view, PYTHEUS_COUNTER);
     }
+    others = pytheus__remove_others(view, is_clear);
     pytheus_registry *registry = view.node->family->registry;
     pytheus__acquire(&registry->lock);
     alive = pytheus__is_alive(view);
-    if (alive) {
-        change(view, &removal);
+    if (alive && is_clear) {
+        pytheus__clear_view(view, &removal);
+    } else if (alive) {
+        pytheus__remove_view(view, &removal);
     }
     pytheus__release(&registry->lock);
-    return alive ? pytheus__end_removal(&removal) : pytheus__refuse(view, pytheus__type_of(view));
+    err = alive ? pytheus__end_removal(&removal) : pytheus__refuse(view, pytheus__type_of(view));
+    return err ? err : others;
 }
 
 PYTHEUS_API pytheus_err pytheus_view_remove(pytheus_view view) {
-    return pytheus__remove(view, pytheus__remove_view);
+    return pytheus__remove(view, false);
 }
 
 PYTHEUS_API pytheus_err pytheus_view_clear(pytheus_view view) {
-    return pytheus__remove(view, pytheus__clear_view);
+    return pytheus__remove(view, true);
 }
 
 /* ==== REGISTRY AND DEFINITIONS ==== */
