@@ -154,14 +154,16 @@ inline pytheus_err pytheus_file_backend(const pytheus_file_desc &desc, pytheus_b
 #if defined(O_NOFOLLOW) && defined(O_CLOEXEC)
 #define PYTHEUS__DISK_FLAGS (O_NOFOLLOW | O_CLOEXEC)
 #define PYTHEUS__DISK_DIRECTORY (O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-#elif defined(__GLIBC__) && defined(__O_NOFOLLOW) && !defined(__cplusplus)
-/* Strict ISO C hides what is there. */
+#elif defined(__GLIBC__) && defined(__O_NOFOLLOW) && !defined(__cplusplus) &&                      \
+    (defined(__LP64__) || !defined(__USE_FILE_OFFSET64))
+/* Strict ISO C hides what is there; offsets of 64 bits on 32 would need other names. */
 #define PYTHEUS__DISK_FLAGS (__O_NOFOLLOW | __O_CLOEXEC)
 #define PYTHEUS__DISK_DIRECTORY (O_RDONLY | __O_DIRECTORY | __O_CLOEXEC)
 extern int openat(int directory, const char *name, int flags, ...);
 extern int unlinkat(int directory, const char *name, int flags);
 extern int renameat(int from_directory, const char *from, int to_directory, const char *to);
 extern int fstatat(int directory, const char *name, struct stat *status, int flags);
+extern int fchmod(int fd, __mode_t mode);
 extern int posix_fallocate(int fd, off_t offset, off_t size);
 extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
 #else
@@ -191,8 +193,9 @@ extern ssize_t pread(int fd, void *bytes, size_t size, off_t offset);
 /* ==== THE FILE ==== */
 
 /* What is in it. A line is 64 bytes. Records begin behind the header, each at a line, and follow
-   each other up to header.used; none crosses from one segment to the next. A record is a metric or
-   a series: head, words, text. All that describes is checksummed; words are taken as they are.
+   each other up to where it is used; none crosses from one segment to the next. A record is a
+   metric or a series: head, words, text. All that describes is checksummed; words are taken as they
+   are.
 
    One process at a time changes more than words, under the writing lock. A record is complete
    before anybody sees it: a new one when header.used is raised, one that is used again when its
@@ -228,7 +231,7 @@ typedef struct pytheus__disk_header {
     uint64_t check; /* of all above */
 
     uint64_t lock_inode;   /* of the lock file of those who have it */
-    uint64_t used;         /* bytes, from the start of the file */
+    uint64_t used;         /* bytes, from the start of the file, times 2^24, and their checksum */
     uint64_t births;       /* how many lives of records began; the latest are in: */
     uint64_t last_life;    /* number */
     uint64_t last_process; /* number */
@@ -308,7 +311,8 @@ typedef struct pytheus__disk {
     unsigned num_users;
     uint64_t device, inode; /* of the lock file */
     uint64_t data_inode;
-    pthread_mutex_t lock; /* guards what follows; taken before the writing lock */
+    pthread_mutex_t writing; /* taken before the writing lock, then the next */
+    pthread_mutex_t lock;    /* guards what follows */
     bool held_for_fork;
     int lock_fd, data_fd;
     char *copy; /* a file that was read, to be dumped; NULL: it is mapped */
@@ -418,6 +422,17 @@ static uint64_t pytheus__disk_header_check(const pytheus__disk_header *header) {
     return pytheus__disk_mix_bytes(1, header, offsetof(pytheus__disk_header, check));
 }
 
+/* Both in one word, which is stored at once. */
+static uint64_t pytheus__disk_seal(uint64_t used) {
+    return used << 24 | (pytheus__disk_mix(1, used) & 0xffffff);
+}
+
+/* Up to where the file is used; 0: that is damaged. */
+static uint64_t pytheus__disk_used(const pytheus__disk_header *header) {
+    uint64_t word = PYTHEUS__DISK_GET(&header->used);
+    return word == pytheus__disk_seal(word >> 24) ? word >> 24 : 0;
+}
+
 static uint32_t pytheus__disk_size_check(uint32_t line, uint32_t size) {
     return (uint32_t)pytheus__disk_mix(line, size);
 }
@@ -499,6 +514,14 @@ static uint32_t pytheus__disk_first_line(void) {
     return (uint32_t)(pytheus__disk_first() / PYTHEUS__DISK_LINE);
 }
 
+/* Of a line in a segment that is mapped. */
+static pytheus__disk_record *pytheus__disk_address(const pytheus__disk *file, uint32_t line) {
+    uint64_t offset = (uint64_t)line * PYTHEUS__DISK_LINE;
+    unsigned i = pytheus__disk_segment_of(offset);
+    return (pytheus__disk_record *)(void *)(file->segments[i] +
+                                            (offset - pytheus__disk_segment_start(i)));
+}
+
 /* A file that has become shorter must not be touched there. */
 static pytheus_err pytheus__disk_map(pytheus__disk *file, unsigned i) {
     uint64_t start = pytheus__disk_segment_start(i), size = pytheus__disk_segment_size(i);
@@ -507,10 +530,8 @@ static pytheus_err pytheus__disk_map(pytheus__disk *file, unsigned i) {
     if (file->copy) {
         return pytheus__disk_damaged(file, "it is too short");
     }
-    if (fstat(file->data_fd, &status)) {
-        return pytheus__disk_io(file->path, "fstat");
-    }
-    if (file->header && (uint64_t)status.st_ino != file->data_inode) {
+    if (fstat(file->data_fd, &status) ||
+        (file->header && (uint64_t)status.st_ino != file->data_inode)) {
         return pytheus__disk_damaged(file, "the program has closed its descriptors");
     }
     if ((uint64_t)status.st_size < start + size) {
@@ -519,47 +540,58 @@ static pytheus_err pytheus__disk_map(pytheus__disk *file, unsigned i) {
     file->data_inode = (uint64_t)status.st_ino;
     at = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, file->data_fd, (off_t)start);
     if (at == MAP_FAILED) {
-        return pytheus__disk_io(file->path, "mmap");
+        return errno == ENOMEM ? pytheus__disk_no_memory(file)
+                               : pytheus__disk_io(file->path, "mmap");
     }
     file->segments[i] = (char *)at;
     return PYTHEUS_OK;
 }
 
-/* The record that begins at a line below the end, if its size is whole; NULL: an error. */
-static pytheus__disk_record *pytheus__disk_record_at(pytheus__disk *file, uint32_t line,
-                                                     uint64_t end) {
+/* The record that begins at a line below the end, if its size is whole. */
+static pytheus_err pytheus__disk_find_record(pytheus__disk *file, uint32_t line, uint64_t end,
+                                             pytheus__disk_record **record) {
     uint64_t offset = (uint64_t)line * PYTHEUS__DISK_LINE, start;
-    pytheus__disk_record *record;
+    pytheus_err err = PYTHEUS_OK;
     unsigned i;
     if (offset < pytheus__disk_first() || offset >= end) {
-        (void)pytheus__disk_damaged(file, "a record is not in it");
-        return NULL;
+        return pytheus__disk_damaged(file, "a record is not in it");
     }
     i = pytheus__disk_segment_of(offset);
     if (i >= PYTHEUS__DISK_SEGMENTS) {
-        (void)pytheus__disk_damaged(file, "it is too long");
-        return NULL;
+        return pytheus__disk_damaged(file, "it is too long");
     }
-    if (!file->segments[i] && pytheus__disk_map(file, i)) {
-        return NULL;
+    err = file->segments[i] ? PYTHEUS_OK : pytheus__disk_map(file, i);
+    if (err) {
+        return err;
     }
     start = pytheus__disk_segment_start(i);
-    record = (pytheus__disk_record *)(void *)(file->segments[i] + (offset - start));
-    if (!record->size || record->size_check != pytheus__disk_size_check(line, record->size) ||
-        (uint64_t)record->size * PYTHEUS__DISK_LINE >
+    *record = pytheus__disk_address(file, line);
+    if (!(*record)->size ||
+        (*record)->size_check != pytheus__disk_size_check(line, (*record)->size) ||
+        (uint64_t)(*record)->size * PYTHEUS__DISK_LINE >
             start + pytheus__disk_segment_size(i) - offset) {
-        (void)pytheus__disk_damaged(file, "the size of a record");
-        return NULL;
+        return pytheus__disk_damaged(file, "the size of a record");
     }
-    return record;
+    return PYTHEUS_OK;
 }
 
-/* The life that the record is in when all that was read of it before has been read. ThreadSanitizer
-   knows no fences; other processes it does not see anyway. */
-static uint64_t pytheus__disk_life_after(pytheus__disk_record *record) {
+/* NULL: an error. */
+static pytheus__disk_record *pytheus__disk_record_at(pytheus__disk *file, uint32_t line,
+                                                     uint64_t end) {
+    pytheus__disk_record *record;
+    return pytheus__disk_find_record(file, line, end, &record) ? NULL : record;
+}
+
+/* ThreadSanitizer knows no fences; other processes it does not see anyway. */
 #ifndef __SANITIZE_THREAD__
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+#define PYTHEUS__DISK_FENCE(order) __atomic_thread_fence(order)
+#else
+#define PYTHEUS__DISK_FENCE(order) (void)(order)
 #endif
+
+/* The life that the record is in when all that was read of it before has been read. */
+static uint64_t pytheus__disk_life_after(pytheus__disk_record *record) {
+    PYTHEUS__DISK_FENCE(__ATOMIC_ACQUIRE);
     return PYTHEUS__DISK_GET(&record->life);
 }
 
@@ -893,9 +925,11 @@ static pytheus_err pytheus__disk_learn_metric(pytheus__disk *file, uint32_t line
     if (*metric) {
         return PYTHEUS_OK;
     }
-    record = pytheus__disk_record_at(file, line, PYTHEUS__DISK_GET(&file->header->used));
-    if (!record || record->metric ||
-        pytheus__disk_state_of(record, line, &ref.life) != PYTHEUS__DISK_ALIVE) {
+    err = pytheus__disk_find_record(file, line, pytheus__disk_used(file->header), &record);
+    if (err) {
+        return err;
+    }
+    if (record->metric || pytheus__disk_state_of(record, line, &ref.life) != PYTHEUS__DISK_ALIVE) {
         return pytheus__disk_damaged(file, "a series without a metric");
     }
     err = pytheus__disk_index_metric(file, record, &ref);
@@ -977,20 +1011,18 @@ static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk
                                                       : PYTHEUS_OK;
 }
 
-static pytheus_err pytheus__disk_collect(pytheus__disk *file, pytheus__disk_record *record,
-                                         pytheus__disk_ref ref, void *user);
-
-/* What is collected was checked when it was indexed. */
+/* What is collected, for a user, was checked when it was indexed. */
 static pytheus_err pytheus__disk_visit_line(pytheus__disk *file, uint32_t line, uint64_t end,
                                             pytheus__disk_visit visit, void *user, uint32_t *next) {
-    pytheus__disk_record *record = pytheus__disk_record_at(file, line, end);
+    pytheus__disk_record *record;
     pytheus__disk_ref ref = {0, line, 0};
     pytheus__disk_state state;
-    if (!record) {
-        return PYTHEUS_ERR_BACKEND;
+    pytheus_err err = pytheus__disk_find_record(file, line, end, &record);
+    if (err) {
+        return err;
     }
     *next = line + record->size;
-    if (visit == pytheus__disk_collect) {
+    if (user) {
         ref.life = PYTHEUS__DISK_GET(&record->life);
         state = ref.life ? PYTHEUS__DISK_ALIVE : PYTHEUS__DISK_DEAD;
     } else {
@@ -1015,7 +1047,7 @@ static pytheus_err pytheus__disk_visit_some(pytheus__disk *file, pytheus__disk_v
 
 static pytheus_err pytheus__disk_visit_all(pytheus__disk *file, pytheus__disk_visit visit,
                                            void *user) {
-    uint64_t end = PYTHEUS__DISK_GET(&file->header->used);
+    uint64_t end = pytheus__disk_used(file->header);
     uint32_t line = pytheus__disk_first_line();
     pytheus_err err = pytheus__disk_visit_some(file, visit, user, end, SIZE_MAX, &line);
     if (!err && (uint64_t)line * PYTHEUS__DISK_LINE != end) {
@@ -1028,7 +1060,7 @@ static pytheus_err pytheus__disk_visit_all(pytheus__disk *file, pytheus__disk_vi
    visited instead: those that are still known are too few. */
 static pytheus_err pytheus__disk_visit_born(pytheus__disk *file, uint64_t seen, uint64_t births,
                                             pytheus__disk_visit visit, void *user, bool *is_all) {
-    uint64_t end = PYTHEUS__DISK_GET(&file->header->used), i;
+    uint64_t end = pytheus__disk_used(file->header), i;
     pytheus_err err = PYTHEUS_OK, late;
     uint32_t next;
     *is_all = births - seen > PYTHEUS__DISK_BATCH;
@@ -1164,7 +1196,7 @@ static void pytheus__disk_push(pytheus__disk *file, pytheus__disk_record *record
 
 /* Counts the series of metrics again, and lists what can be used again. */
 static pytheus_err pytheus__disk_recount(pytheus__disk *file) {
-    uint64_t end = file->header->used, offset, life;
+    uint64_t end = pytheus__disk_used(file->header), offset, life;
     pytheus__disk_record *record;
     size_t i;
     memset(file->header->freed, 0, sizeof file->header->freed);
@@ -1175,9 +1207,9 @@ static pytheus_err pytheus__disk_recount(pytheus__disk *file) {
          offset += (uint64_t)record->size * PYTHEUS__DISK_LINE) {
         uint32_t line = (uint32_t)(offset / PYTHEUS__DISK_LINE);
         pytheus__disk_metric *metric;
-        record = pytheus__disk_record_at(file, line, end);
-        if (!record) {
-            return PYTHEUS_ERR_BACKEND;
+        pytheus_err err = pytheus__disk_find_record(file, line, end, &record);
+        if (err) {
+            return err;
         }
         life = PYTHEUS__DISK_GET(&record->life);
         metric = life && record->is_counted ? pytheus__disk_metric_at(file, record->metric) : NULL;
@@ -1204,6 +1236,7 @@ static pytheus_err pytheus__disk_repair(pytheus__disk *file) {
 
 static void pytheus__disk_unlock(pytheus__disk *file) {
     (void)pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_UNLCK, 0);
+    (void)pthread_mutex_unlock(&file->writing);
 }
 
 /* A program that closes descriptors which are not its own gives their numbers to other files. */
@@ -1215,16 +1248,22 @@ static pytheus_err pytheus__disk_check_fd(pytheus__disk *file, int fd, uint64_t 
                : PYTHEUS_OK;
 }
 
-/* Takes the writing lock. */
+/* Takes the writing lock. While others have it, this process' pages and forks do not wait: all that
+   the caller knows of the file is to be looked up again. */
 static pytheus_err pytheus__disk_lock(pytheus__disk *file) {
     pytheus_err err = pytheus__disk_check_fd(file, file->lock_fd, file->inode);
     if (err) {
         return err;
     }
-    if (pytheus__disk_lock_byte(file->lock_fd, F_SETLKW, F_WRLCK, 0)) {
-        return pytheus__disk_io(file->path, "lock");
+    (void)pthread_mutex_unlock(&file->lock);
+    (void)pthread_mutex_lock(&file->writing);
+    err = pytheus__disk_lock_byte(file->lock_fd, F_SETLKW, F_WRLCK, 0)
+              ? pytheus__disk_io(file->path, "lock")
+              : PYTHEUS_OK;
+    (void)pthread_mutex_lock(&file->lock);
+    if (!err) {
+        err = file->header->is_changing ? pytheus__disk_repair(file) : pytheus__disk_catch_up(file);
     }
-    err = file->header->is_changing ? pytheus__disk_repair(file) : pytheus__disk_catch_up(file);
     if (err) {
         pytheus__disk_unlock(file);
     }
@@ -1265,11 +1304,8 @@ static pytheus_err pytheus__disk_reserve(pytheus__disk *file, unsigned i) {
 }
 
 static void pytheus__disk_size_record(pytheus__disk *file, uint64_t offset, uint32_t lines) {
-    unsigned i = pytheus__disk_segment_of(offset);
-    pytheus__disk_record *record =
-        (pytheus__disk_record *)(void *)(file->segments[i] +
-                                         (offset - pytheus__disk_segment_start(i)));
     uint32_t line = (uint32_t)(offset / PYTHEUS__DISK_LINE);
+    pytheus__disk_record *record = pytheus__disk_address(file, line);
     memset((void *)record, 0, sizeof *record);
     record->size = lines;
     record->size_check = pytheus__disk_size_check(line, lines);
@@ -1278,11 +1314,14 @@ static void pytheus__disk_size_record(pytheus__disk *file, uint64_t offset, uint
 /* A new record behind the last one, or at the start of the next segment; *end becomes its end. */
 static pytheus_err pytheus__disk_append(pytheus__disk *file, uint32_t lines, uint32_t *line,
                                         uint64_t *end) {
-    uint64_t at = file->header->used, size = (uint64_t)lines * PYTHEUS__DISK_LINE;
+    uint64_t at = pytheus__disk_used(file->header), size = (uint64_t)lines * PYTHEUS__DISK_LINE;
     unsigned i = pytheus__disk_segment_of(at);
     uint64_t segment_end = pytheus__disk_segment_start(i) + pytheus__disk_segment_size(i);
     pytheus_err err = PYTHEUS_OK;
     bool is_next = at + size > segment_end;
+    if (!at) {
+        return pytheus__disk_damaged(file, "its end");
+    }
     i += is_next;
     if (i >= PYTHEUS__DISK_SEGMENTS || !file->segments[i]) {
         err = pytheus__disk_reserve(file, i);
@@ -1304,7 +1343,7 @@ static pytheus_err pytheus__disk_append(pytheus__disk *file, uint32_t lines, uin
 static pytheus__disk_record *pytheus__disk_freed(pytheus__disk *file, uint32_t lines,
                                                  uint32_t line) {
     pytheus__disk_record *record =
-        line ? pytheus__disk_record_at(file, line, file->header->used) : NULL;
+        line ? pytheus__disk_record_at(file, line, pytheus__disk_used(file->header)) : NULL;
     return record && record->size == lines && record->mask && !record->life ? record : NULL;
 }
 
@@ -1319,6 +1358,7 @@ static void pytheus__disk_fill(pytheus__disk_record *record, const pytheus__disk
         pytheus__disk_layout_of(wish->num_words, wish->num_stripes, wish->size);
     uint64_t *words = (uint64_t *)(void *)((char *)record + layout.words);
     size_t i, all = (layout.text - layout.words) / sizeof *words;
+    PYTHEUS__DISK_FENCE(__ATOMIC_RELEASE); /* the life that has ended is seen as such before that */
     record->mask = wish->mask ? pytheus__disk_mask(life) : 0;
     record->metric = wish->metric;
     record->num_words = (uint16_t)wish->num_words;
@@ -1343,7 +1383,7 @@ static size_t pytheus__disk_size_of(const pytheus__disk_wish *wish) {
 static pytheus_err pytheus__disk_add(pytheus__disk *file, const pytheus__disk_wish *wish) {
     pytheus__disk_header *header = file->header;
     size_t bytes = pytheus__disk_size_of(wish);
-    uint64_t life = ((header->last_life + 1) << 2) | 3, end = header->used;
+    uint64_t life = ((header->last_life + 1) << 2) | 3, end = pytheus__disk_used(header);
     pytheus__disk_record *record = NULL;
     uint32_t lines, line, *first;
     pytheus_err err = PYTHEUS_OK;
@@ -1364,13 +1404,10 @@ static pytheus_err pytheus__disk_add(pytheus__disk *file, const pytheus__disk_wi
         err = pytheus__disk_append(file, lines, &line, &end);
     }
     if (!err) {
-        unsigned i = pytheus__disk_segment_of((uint64_t)line * PYTHEUS__DISK_LINE);
-        record = (pytheus__disk_record *)(void *)(file->segments[i] +
-                                                  ((uint64_t)line * PYTHEUS__DISK_LINE -
-                                                   pytheus__disk_segment_start(i)));
+        record = pytheus__disk_address(file, line);
         PYTHEUS__DISK_PUT(&header->last_life, header->last_life + 1);
         pytheus__disk_fill(record, wish, line, life);
-        PYTHEUS__DISK_PUT(&header->used, end);
+        PYTHEUS__DISK_PUT(&header->used, pytheus__disk_seal(end));
         PYTHEUS__DISK_PUT(&header->born[header->births % PYTHEUS__DISK_BIRTHS], line);
         PYTHEUS__DISK_PUT(&header->births, header->births + 1);
     }
@@ -1469,6 +1506,7 @@ static void pytheus__disk_begin_child(pytheus__disk *file) {
     if (file->held_for_fork) {
         file->held_for_fork = false;
         (void)pthread_mutex_unlock(&file->lock);
+        (void)pthread_mutex_init(&file->writing, NULL); /* a thread of the parent may have it */
         pytheus__disk_identify(file);
     }
 }
@@ -1604,6 +1642,9 @@ static pytheus_err pytheus__disk_open_in(const pytheus__disk *file, int director
     } else {
         err = pytheus__disk_check_owner(file, &status, name);
     }
+    if (!err && flags & O_CREAT && fchmod(*fd, 0600)) { /* the umask may have taken bits away */
+        err = pytheus_fail(PYTHEUS_ERR_IO, "%.100s/%s: %s", file->path, name, strerror(errno));
+    }
     if (err && *fd >= 0) {
         (void)close(*fd);
         *fd = -1;
@@ -1632,11 +1673,12 @@ static void pytheus__disk_fill_header(pytheus__disk_header *header) {
     header->id = pytheus__disk_random();
     header->created = pytheus__disk_now();
     header->check = pytheus__disk_header_check(header);
-    header->used = pytheus__disk_first();
+    header->used = pytheus__disk_seal(pytheus__disk_first());
 }
 
 /* What is wrong with a header, or NULL. */
 static const char *pytheus__disk_bad_header(const pytheus__disk_header *header, uint64_t size) {
+    uint64_t used;
     if (size < sizeof *header || memcmp(header->magic, PYTHEUS__DISK_MAGIC, 8) != 0) {
         return "not a file of pytheus";
     }
@@ -1652,8 +1694,11 @@ static const char *pytheus__disk_bad_header(const pytheus__disk_header *header, 
     if (header->check != pytheus__disk_header_check(header)) {
         return "damaged: its header";
     }
-    if (size < PYTHEUS__DISK_SEGMENT || header->used > size ||
-        header->used < pytheus__disk_first() || header->used % PYTHEUS__DISK_LINE) {
+    used = pytheus__disk_used(header);
+    if (used < pytheus__disk_first() || used % PYTHEUS__DISK_LINE) {
+        return "damaged: its end";
+    }
+    if (size < PYTHEUS__DISK_SEGMENT || used > size) {
         return "damaged: it is too short";
     }
     return NULL;
@@ -1807,7 +1852,7 @@ static pytheus_err pytheus__disk_open_files(pytheus__disk *file, int directory, 
             err = pytheus__disk_refused(file->path, "1,024 processes have it already");
         }
     }
-    pytheus__disk_unlock(file);
+    (void)pytheus__disk_lock_byte(file->lock_fd, F_SETLK, F_UNLCK, 0);
     return err;
 }
 
@@ -1828,6 +1873,7 @@ static void pytheus__disk_free(pytheus__disk *file) {
     if (file->lock_fd >= 0) {
         (void)close(file->lock_fd);
     }
+    (void)pthread_mutex_destroy(&file->writing);
     (void)pthread_mutex_destroy(&file->lock);
     PYTHEUS_FILE_FREE((void *)file->metrics);
     PYTHEUS_FILE_FREE(file->index.at);
@@ -1845,6 +1891,7 @@ static pytheus__disk *pytheus__disk_new(const char *path) {
         return NULL;
     }
     (void)snprintf(file->path, sizeof file->path, "%s", path);
+    (void)pthread_mutex_init(&file->writing, NULL);
     (void)pthread_mutex_init(&file->lock, NULL);
     file->lock_fd = file->data_fd = -1;
     file->num_users = 1;
@@ -2196,7 +2243,8 @@ static pytheus_err pytheus__disk_sweep_slot(pytheus__disk *file) {
     }
     for (i = 0; i < file->apart.used; i++) {
         uint32_t line = file->apart.at[i].line;
-        pytheus__disk_record *record = pytheus__disk_record_at(file, line, file->header->used);
+        pytheus__disk_record *record =
+            pytheus__disk_record_at(file, line, pytheus__disk_used(file->header));
         const pytheus__disk_metric *metric =
             record && pytheus__disk_is_current(file, &file->apart.at[i])
                 ? pytheus__disk_metric_at(file, record->metric)
@@ -2370,7 +2418,8 @@ static pytheus_err pytheus__disk_remove_all(pytheus__disk *file, pytheus__disk_r
             ref = pytheus__disk_find(file, &wish);
             if (ref.life) {
                 pytheus__disk_end_life(
-                    file, pytheus__disk_record_at(file, ref.line, file->header->used), ref.line);
+                    file, pytheus__disk_record_at(file, ref.line, pytheus__disk_used(file->header)),
+                    ref.line);
             }
         }
     }
@@ -2401,12 +2450,15 @@ static pytheus_err pytheus__disk_words_remove(void *user, const pytheus_words *w
         (void)pthread_mutex_unlock(&file->lock);
         return PYTHEUS_OK;
     }
+    if (PYTHEUS__DISK_GET(words->life) != words->life_value) {
+        return PYTHEUS_OK;
+    }
     (void)pthread_mutex_lock(&file->lock);
     err = pytheus__disk_lock(file);
     line = pytheus__disk_line_of(file, words->life);
     if (!err) {
         pytheus__disk_record *record =
-            line ? pytheus__disk_record_at(file, line, file->header->used) : NULL;
+            line ? pytheus__disk_record_at(file, line, pytheus__disk_used(file->header)) : NULL;
         const pytheus__disk_metric *metric =
             record ? pytheus__disk_metric_at(file, record->metric) : NULL;
         if (metric && record->life == words->life_value) {
@@ -2417,6 +2469,56 @@ static pytheus_err pytheus__disk_words_remove(void *user, const pytheus_words *w
             }
         }
         pytheus__disk_unlock(file);
+    }
+    (void)pthread_mutex_unlock(&file->lock);
+    return err;
+}
+
+/* Whether a series has the labels that desc names, and is not the metric's own of defaults. */
+static bool pytheus__disk_is_below(const pytheus_series_desc *desc, const pytheus_label *labels) {
+    bool has_defaults = true;
+    size_t i;
+    for (i = 0; i < desc->num_labels; i++) {
+        if (desc->labels[i].value && strcmp(desc->labels[i].value, labels[i].value) != 0) {
+            return false;
+        }
+        has_defaults &= desc->defaults[i] && strcmp(desc->defaults[i], labels[i].value) == 0;
+    }
+    return !has_defaults;
+}
+
+/* Under the writing lock. */
+static void pytheus__disk_remove_below(pytheus__disk *file, const pytheus__disk_metric *metric,
+                                       const pytheus_series_desc *desc) {
+    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    size_t i;
+    for (i = 0; i < file->index.size; i++) {
+        const pytheus__disk_ref *ref = &file->index.at[i];
+        pytheus__disk_record *record =
+            ref->life ? pytheus__disk_record_at(file, ref->line, UINT64_MAX) : NULL;
+        if (record && record->life == ref->life && record->metric == metric->line &&
+            pytheus__disk_read_values(metric, pytheus__disk_text(record), record->text_size,
+                                      labels) &&
+            pytheus__disk_is_below(desc, labels)) {
+            pytheus__disk_end_life(file, record, ref->line);
+        }
+    }
+}
+
+static pytheus_err pytheus__disk_words_remove_all(void *user, const pytheus_series_desc *desc) {
+    pytheus__disk *file = ((pytheus__disk_backend *)user)->file;
+    pytheus__disk_request request;
+    pytheus_err err;
+    (void)pthread_mutex_lock(&file->lock);
+    pytheus__disk_request_of(&request, file, desc);
+    request.may_add = false;
+    err = pytheus__disk_get_metric(&request);
+    if (!err && request.metric && !file->copy) {
+        err = pytheus__disk_lock(file);
+        if (!err) {
+            pytheus__disk_remove_below(file, request.metric, desc);
+            pytheus__disk_unlock(file);
+        }
     }
     (void)pthread_mutex_unlock(&file->lock);
     return err;
@@ -2518,7 +2620,7 @@ static pytheus_err pytheus__disk_tell_batch(pytheus__disk *file, pytheus__disk_b
 /* Tells all that lives. */
 static pytheus_err pytheus__disk_tell_all(pytheus__disk *file, pytheus__disk_batch *batch,
                                           pytheus__disk_told *told, pytheus_discovery *out) {
-    uint64_t end = PYTHEUS__DISK_GET(&file->header->used);
+    uint64_t end = pytheus__disk_used(file->header);
     uint32_t line = pytheus__disk_first_line();
     pytheus_err err = PYTHEUS_OK;
     while (!err && (uint64_t)line * PYTHEUS__DISK_LINE < end) {
@@ -2561,7 +2663,7 @@ static pytheus_err pytheus__disk_discover(void *user, pytheus_discovery *out) {
     }
     PYTHEUS_FILE_FREE(told.text);
     /* A damaged file does not take away what is known. */
-    return err == PYTHEUS_ERR_NOMEM || file->copy ? err : PYTHEUS_OK;
+    return err == PYTHEUS_ERR_BACKEND && !file->copy ? PYTHEUS_OK : err;
 }
 
 /* ==== GAUGES THAT ARE PUT TOGETHER ==== */
@@ -2853,6 +2955,13 @@ static void pytheus__disk_emit_own(pytheus_emitter *out, const char *name, const
     }
 }
 
+/* Whether who comes now will not find what this process counts. */
+static bool pytheus__disk_is_lost(pytheus__disk *file) {
+    struct stat status;
+    return !file->copy && (pytheus__disk_check_fd(file, file->lock_fd, file->inode) ||
+                           fstat(file->data_fd, &status) || status.st_nlink == 0);
+}
+
 static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
     pytheus__disk *file = backend->file;
@@ -2864,7 +2973,7 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
     if (file->apart.used || file->privates) {
         err = pytheus__disk_read_shares(backend, &shares);
     }
-    is_damaged = file->is_damaged;
+    is_damaged = file->is_damaged || pytheus__disk_is_lost(file);
     (void)pthread_mutex_unlock(&file->lock);
     if (!err) {
         pytheus__disk_emit_shares(out, &shares);
@@ -2872,7 +2981,7 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
                                "Series that did not fit in the file, and are this process' alone.",
                                (double)PYTHEUS__DISK_GET(&file->unshared));
         pytheus__disk_emit_own(out, "pytheus_file_damaged",
-                               "1 where the file is damaged: new series are not shared.",
+                               "1 where the file is damaged or removed: not all is shared.",
                                is_damaged);
     }
     PYTHEUS_FILE_FREE(shares.census);
@@ -2916,6 +3025,7 @@ static void pytheus__disk_fill_backend(pytheus__disk_backend *user, pytheus_back
     backend->user = user;
     backend->words_open = pytheus__disk_words_open;
     backend->words_remove = pytheus__disk_words_remove;
+    backend->words_remove_all = pytheus__disk_words_remove_all;
     backend->words_close = pytheus__disk_words_close;
     backend->discover = pytheus__disk_discover;
     backend->metric_open = pytheus__disk_metric_open;

@@ -71,7 +71,7 @@ static void seal(char *bytes) {
     header->byte_order = PYTHEUS__DISK_BYTE_ORDER;
     header->word_size = sizeof(void *);
     header->check = pytheus__disk_header_check(header);
-    for (uint64_t at = pytheus__disk_first(); at < header->used && at < 65536;) {
+    for (uint64_t at = pytheus__disk_first(); at < pytheus__disk_used(header) && at < 65536;) {
         pytheus__disk_record *record = (pytheus__disk_record *)(void *)(bytes + at);
         uint32_t line = (uint32_t)(at / PYTHEUS__DISK_LINE);
         uint64_t room = 65536 - at;

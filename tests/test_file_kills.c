@@ -89,7 +89,7 @@ static void join_and_remove(const service *s) {
 static void join_and_fill(const service *s) {
     char text[30];
     join_and_define(s);
-    for (int i = 0; 65536 - pytheus__disk_list->header->used >= 256; i++) {
+    for (int i = 0; 65536 - pytheus__disk_used(pytheus__disk_list->header) >= 256; i++) {
         snprintf(text, sizeof text, "%d", i);
         pytheus_counter_labels(labelled, "a", text);
     }

@@ -484,4 +484,188 @@ TEST_SERVICE(s, gauges_of_the_dead_make_room_for_those_of_the_living) {
     pytheus_registry_free(r);
 }
 
+/* -- removal of what only others know -- */
+
+static pytheus_counter two_labels(pytheus_registry *r) {
+    return COUNTER(r, .name = "x_total", .required_labels = {"a", "b"});
+}
+
+static pytheus_counter with_default(pytheus_registry *r) {
+    return COUNTER(r, .name = "d_total", .required_labels = {"a"}, .default_labels = {{"a", "0"}});
+}
+
+static pytheus_gauge of_each(pytheus_registry *r) {
+    return GAUGE(r, .name = "g", .across = PYTHEUS_SUM, .required_labels = {"a"});
+}
+
+static bool make_theirs(const service *s, void *argument) {
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = two_labels(r), d = with_default(r);
+    (void)argument;
+    pytheus_counter_inc(pytheus_counter_labels(c, "a", "1", "b", "1"));
+    pytheus_counter_inc(pytheus_counter_labels(c, "a", "1", "b", "2"));
+    pytheus_counter_inc(pytheus_counter_labels(c, "a", "2", "b", "2"));
+    pytheus_counter_inc(d);
+    pytheus_counter_inc(pytheus_counter_labels(d, "a", "1"));
+    return !pytheus_gauge_set(pytheus_gauge_labels(of_each(r), "a", "theirs"), 3);
+}
+
+TEST_SERVICE(s, a_removal_by_labels_takes_what_only_others_know) {
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = two_labels(r);
+    pytheus_counter_inc(pytheus_counter_labels(c, "a", "1", "b", "3"));
+    service_member member = service_begin_member(s, make_theirs, NULL);
+    CHECK_ERR(pytheus_view_remove(pytheus_counter_labels(c, "a", "1").view), PYTHEUS_OK);
+    CHECK_PAGE(r, "# TYPE x_total counter\nx_total{a=\"2\",b=\"2\"} 1\n"
+                  "# TYPE d_total counter\nd_total{a=\"0\"} 1\nd_total{a=\"1\"} 1\n"
+                  "# TYPE g gauge\ng{a=\"theirs\"} 3\n");
+    service_end_member(member);
+    pytheus_registry_free(r);
+}
+
+TEST_SERVICE(s, a_clearing_takes_what_only_others_know) {
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = two_labels(r), d = with_default(r);
+    pytheus_gauge g = of_each(r);
+    service_member member = service_begin_member(s, make_theirs, NULL);
+    CHECK_ERR(pytheus_view_clear(c.view), PYTHEUS_OK);
+    CHECK_ERR(pytheus_view_clear(d.view), PYTHEUS_OK);
+    CHECK_ERR(pytheus_view_clear(g.view), PYTHEUS_OK);
+    CHECK_PAGE(r, "# TYPE x_total counter\n# TYPE d_total counter\nd_total{a=\"0\"} 0\n"
+                  "# TYPE g gauge\n");
+    pytheus_counter_inc(d);
+    service_end_member(member);
+    member = service_begin_member(s, make_theirs, NULL);
+    CHECK_LINE(r, "d_total{a=\"0\"} 2");
+    CHECK_LINE(r, "d_total{a=\"1\"} 1");
+    CHECK_LINE(r, "g{a=\"theirs\"} 3");
+    service_end_member(member);
+    pytheus_registry_free(r);
+}
+
+/* -- what is told, and who waits -- */
+
+static bool add_some(const service *s, void *argument) {
+    (void)argument;
+    count_series(labelled(service_join(s), "x_total"), 900);
+    return true;
+}
+
+TEST_SERVICE(s, a_page_that_lacks_something_says_so) {
+    pytheus_registry *r = service_join(s);
+    pytheus_counter_inc(COUNTER(r, .name = "mine_total"));
+    service_run(s, add_some, NULL);
+    int fd = dup(pytheus__disk_list->data_fd);
+    close(pytheus__disk_list->data_fd);
+    CHECK_LINE(r, "mine_total 1");
+    CHECK_LINE(r, "pytheus_file_damaged 1");
+    CHECK(dup2(fd, pytheus__disk_list->data_fd) >= 0);
+    close(fd);
+    pytheus_registry_free(r);
+}
+
+static bool scrape_without_address_space(const service *s, void *argument) {
+    struct rlimit limit = {0, 0};
+    pytheus_registry *r = service_join(s);
+    (void)argument;
+    service_run(s, add_some, NULL);
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    char *text = pytheus_generate(r, PYTHEUS_TEXT, NULL);
+    _exit(text == NULL ? 0 : 1);
+}
+
+TEST_SERVICE(s, what_can_not_be_mapped_is_an_error_of_the_page) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    SKIP_EXTRA("the sanitizer needs address space itself");
+#endif
+    service_run(s, scrape_without_address_space, NULL);
+}
+
+TEST_SERVICE(s, a_file_that_was_removed_is_told) {
+    pytheus_registry *r = service_join(s);
+    pytheus_counter_inc(COUNTER(r, .name = "x_total"));
+    CHECK_PAGE(r, "# TYPE x_total counter\nx_total 1\n");
+    CHECK(unlink(service_path(s, "pytheus.data")) == 0);
+    CHECK_LINE(r, "x_total 1");
+    CHECK_LINE(r, "pytheus_file_damaged 1");
+    pytheus_registry_free(r);
+}
+
+TEST_SERVICE(s, each_bit_of_where_the_file_ends_counts) {
+    service_run(s, add_some, NULL);
+    int fd = open(service_path(s, "pytheus.data"), O_RDWR);
+    for (int bit = 0; bit < 64; bit++) {
+        off_t at = (off_t)offsetof(pytheus__disk_header, used) + bit / 8;
+        unsigned char byte, flipped;
+        CHECK(pread(fd, &byte, 1, at) == 1);
+        flipped = (unsigned char)(byte ^ 1 << bit % 8);
+        CHECK(pwrite(fd, &flipped, 1, at) == 1);
+        CHECK_ERR(dump(s), PYTHEUS_ERR_BACKEND);
+        CHECK(service_open(s, true) == NULL);
+        CHECK(pwrite(fd, &byte, 1, at) == 1);
+    }
+    close(fd);
+    pytheus_registry *r = service_open(s, true);
+    CHECK_INT(lines_of(r, "x_total{"), 900);
+    pytheus_registry_free(r);
+}
+
+TEST_SERVICE(s, a_umask_may_take_bits_away) {
+    struct stat status;
+    mode_t mask = umask(0377);
+    pytheus_registry *r = service_join(s);
+    umask(mask);
+    CHECK(stat(service_path(s, "pytheus.lock"), &status) == 0);
+    CHECK_INT(status.st_mode & 0777, 0600);
+    CHECK(stat(service_path(s, "pytheus.data"), &status) == 0);
+    CHECK_INT(status.st_mode & 0777, 0600);
+    pytheus_registry_free(r);
+}
+
+/* As one that is stopped while it makes a series. */
+static bool hold_the_file(const service *s, void *argument) {
+    struct flock lock = {.l_type = F_WRLCK, .l_len = 1};
+    int fd = open(service_path(s, "pytheus.lock"), O_RDWR);
+    (void)argument;
+    return fcntl(fd, F_SETLK, &lock) == 0;
+}
+
+static void *make_one(void *argument) {
+    CHECK_ERR(
+        pytheus_counter_inc(pytheus_counter_labels(*(const pytheus_counter *)argument, "a", "new")),
+        PYTHEUS_OK);
+    return NULL;
+}
+
+TEST_SERVICE(s, only_who_makes_series_waits_for_a_stopped_process) {
+    pytheus_registry *r = service_join(s);
+    pytheus_counter c = labelled(r, "x_total");
+    pytheus_counter one = pytheus_counter_labels(c, "a", "1");
+    int64_t pids[3];
+    pthread_t thread;
+    service_member member = service_begin_member(s, hold_the_file, NULL);
+    CHECK(pthread_create(&thread, NULL, make_one, &c) == 0);
+    usleep(100000);
+    alarm(60);
+    pytheus_counter_inc(one);
+    CHECK_PAGE(r, "# TYPE x_total counter\nx_total{a=\"1\"} 1\n");
+    CHECK_INT(pytheus_registry_processes(r, pids, 3), 2);
+    fflush(stdout);
+    pid_t child = fork();
+    if (!child) {
+        pytheus_counter_inc(one);
+        kill(member.process, SIGKILL);
+        pytheus_counter_inc(pytheus_counter_labels(c, "a", "of the child"));
+        _exit(0);
+    }
+    CHECK_INT(service_wait(child), 0);
+    alarm(0);
+    pthread_join(thread, NULL);
+    CHECK_LINE(r, "x_total{a=\"1\"} 2");
+    CHECK_LINE(r, "x_total{a=\"new\"} 1");
+    CHECK_LINE(r, "x_total{a=\"of the child\"} 1");
+    service_kill_member(member);
+    pytheus_registry_free(r);
+}
+
 #endif
