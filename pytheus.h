@@ -619,7 +619,8 @@ typedef struct pytheus_words {
        one that exists from the start */
     const uint64_t *life PYTHEUS__ZERO;
     uint64_t life_value PYTHEUS__ZERO;
-    /* not NULL: of a gauge: gets the time of each change, a double, seconds since 1970 */
+    /* not NULL: of a gauge: gets the time of each change, a double, seconds since 1970. Under the
+       mask, like the words */
     uint64_t *changed PYTHEUS__ZERO;
     /* not NULL: 1 is added after each set of a counter or gauge, and after any series is set to 0,
        for a backend that sends differences. Under the mask, like the words */
@@ -8908,6 +8909,21 @@ static pytheus_err pytheus__was_set(pytheus_view view, const pytheus_words *word
     return err || !sets.at ? err : pytheus__update_word(view, &sets, 0, pytheus__updated_count, 1);
 }
 
+/* Tells a backend that asks for it when the value was changed. */
+static pytheus_err pytheus__was_changed(pytheus_view view, const pytheus_words *words) {
+    pytheus_words changed;
+    pytheus_err err;
+    int saved_errno = errno;
+    if (!words->changed) {
+        return PYTHEUS_OK;
+    }
+    changed = *words;
+    changed.at = words->changed;
+    err = pytheus__update_word(view, &changed, 0, pytheus__updated_value, pytheus__wall_clock());
+    errno = saved_errno;
+    return err;
+}
+
 /* As pytheus__set_counter. */
 static pytheus_err pytheus__set_words(pytheus_view view, const pytheus_words *words, double v) {
     pytheus__word *real = (pytheus__word *)&words->at[PYTHEUS__COUNTER_REAL];
@@ -8965,11 +8981,7 @@ static pytheus_err pytheus__change_words(pytheus_view view, pytheus__operation o
     if (pytheus__is_real(family->type)) {
         err = pytheus__update_word(view, &words, PYTHEUS__GAUGE_REAL, pytheus__update_of(operation),
                                    operation == PYTHEUS__DECREASE ? -v : v);
-        if (!err && words.changed) {
-            int saved_errno = errno;
-            PYTHEUS__STORE((pytheus__word *)words.changed, pytheus__as_bits(pytheus__wall_clock()));
-            errno = saved_errno;
-        }
+        err = err ? err : pytheus__was_changed(view, &words);
         return operation == PYTHEUS__SET ? pytheus__was_set(view, &words, err) : err;
     }
     if (operation == PYTHEUS__SET) {

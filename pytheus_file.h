@@ -2152,7 +2152,8 @@ static pytheus_err pytheus__disk_get_series(pytheus__disk_request *request) {
     wish.mask = PYTHEUS__DISK_GET(&metric_words[PYTHEUS__DISK_HAD_REMOVAL]) ||
                 request->desc->across != PYTHEUS_SHARED; /* the slot's next process removes it */
     if (pytheus__disk_is_gauge(request->desc->type)) {
-        wish.num_stripes = wish.num_masked = 1;
+        wish.num_stripes = 1;
+        wish.num_masked = PYTHEUS__DISK_PROCESS;
         wish.words[PYTHEUS__DISK_CHANGED] = pytheus__disk_bits(-pytheus__disk_now());
         wish.words[PYTHEUS__DISK_PROCESS] =
             request->desc->across != PYTHEUS_SHARED ? request->file->process : 0;
@@ -2750,7 +2751,7 @@ static bool pytheus__disk_read_share(pytheus__disk *file, const pytheus__disk_re
     }
     pytheus__disk_fill_share(shares, share, text, layout.size - layout.text,
                              PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_VALUE]) ^ record->mask,
-                             PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]));
+                             PYTHEUS__DISK_GET(&words[PYTHEUS__DISK_CHANGED]) ^ record->mask);
     return pytheus__disk_life_after(record) == ref->life;
 }
 

@@ -1628,13 +1628,9 @@ static uint64_t pytheus_redis__sets(const pytheus_redis__series *series) {
     return pytheus_redis__word(series, series->slot->num_words + PYTHEUS_REDIS__SETS);
 }
 
-/* When the gauge was changed last, in seconds since 1970; the library does not mask it. */
+/* When the gauge was changed last, in seconds since 1970. */
 static double pytheus_redis__changed(const pytheus_redis__series *series) {
-    uint64_t bits =
-        PYTHEUS_REDIS__LOAD(&series->slot->words[series->slot->num_words + PYTHEUS_REDIS__CHANGED]);
-    double v;
-    memcpy(&v, &bits, sizeof v);
-    return bits == series->mask ? 0 : v;
+    return pytheus_redis__real(series, series->slot->num_words + PYTHEUS_REDIS__CHANGED);
 }
 
 /* What is in the words, as Redis keeps it: buckets count all up to their bound. */
