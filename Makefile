@@ -26,12 +26,12 @@ C_TESTS := $(call names,tests/test_*.c)
 CXX_TESTS := $(call names,tests/test_*.cc)
 TESTS := $(C_TESTS) $(CXX_TESTS)
 THREADS := test_threads test_stripes test_backends test_collector_threads test_http_server \
-    test_openmetrics test_process test_file test_redis_shared
+    test_openmetrics test_process test_file test_file_trouble test_redis_shared
 # qemu is slow: what another machine could change first.
 ARM64_CHOICE := test_number test_text test_metrics test_views
 # What other sizes of words and another system could change first.
 M32_CHOICE := $(ARM64_CHOICE) test_registry test_threads test_stripes test_backends test_openmetrics \
-    test_oom test_churn test_process test_file test_http
+    test_oom test_churn test_process test_file test_file_trouble test_http
 MINGW_CHOICE := test_text test_metrics test_openmetrics test_textfile test_process test_http test_cxx
 # They take their registry from tests/fixture.h or tests/backends.h, and run on each of these.
 BACKENDS := minimal atomic words words3 bare generating file
