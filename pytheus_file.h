@@ -80,7 +80,7 @@
    pytheus.lock was removed, as cleaners of old files do, nobody new is let in until all are
    restarted. A process that is stopped (SIGSTOP) while it makes a series lets others wait that make
    or remove one, or join, but never those that count or write a page; nor fork(), unless a thread
-   is just joining.
+   is just joining, or the child gets gauges of its own.
 
    Without memory all fails with PYTHEUS_ERR_NOMEM, and can be repeated. PYTHEUS_FILE_REALLOC(p,
    size) and PYTHEUS_FILE_FREE(p), defined where the implementation is, take the place of malloc's:
@@ -336,7 +336,8 @@ typedef struct pytheus__disk {
     char path[200]; /* for sentences */
     pytheus__disk_header *header;
     char *segments[PYTHEUS__DISK_SEGMENTS];
-    uint64_t seen; /* births */
+    uint64_t seen;      /* births */
+    uint64_t last_life; /* the highest number that was met */
     bool is_damaged;
     pytheus__disk_refs index;                         /* open addressing; life 0: empty */
     pytheus__disk_ref waiting[PYTHEUS__DISK_WAITING]; /* for it, while their places are fetched */
@@ -1019,6 +1020,7 @@ static pytheus_err pytheus__disk_index_record(pytheus__disk *file, pytheus__disk
     if (err || !ref.life) {
         return err;
     }
+    file->last_life = ref.life >> 2 > file->last_life ? ref.life >> 2 : file->last_life;
     if (file->index.size) {
         __builtin_prefetch(&file->index.at[ref.hash & (file->index.size - 1)]);
     }
@@ -1076,13 +1078,14 @@ static pytheus_err pytheus__disk_visit_all(pytheus__disk *file, pytheus__disk_vi
    visited instead: those that are still known are too few. */
 static pytheus_err pytheus__disk_visit_born(pytheus__disk *file, uint64_t seen, uint64_t births,
                                             pytheus__disk_visit visit, void *user, bool *is_all) {
-    uint64_t end = pytheus__disk_used(file->header), i;
     pytheus_err err = PYTHEUS_OK, late;
     uint32_t next;
+    uint64_t i;
     *is_all = births - seen > PYTHEUS__DISK_BATCH;
     for (i = seen; !*is_all && !err && i != births; i++) {
         uint32_t line = PYTHEUS__DISK_GET(&file->header->born[i % PYTHEUS__DISK_BIRTHS]);
-        err = pytheus__disk_visit_line(file, line, end, visit, user, &next);
+        err = pytheus__disk_visit_line(file, line, pytheus__disk_used(file->header), visit, user,
+                                       &next);
     }
     late = pytheus__disk_index_waiting(file);
     err = err ? err : late;
@@ -1489,7 +1492,8 @@ static bool pytheus__disk_slot_lives(const pytheus__disk *file, pytheus__disk_ce
         int64_t pid;
         bool lives = slot == file->slot || pytheus__disk_is_held(file->lock_fd, slot, &pid);
         census->lives[slot] = lives ? 1 : -1;
-        if (!lives) { /* a dump after the last one's crash shows no earlier ones */
+        /* A dump after the last one's crash then shows no earlier ones. */
+        if (!lives && !file->is_damaged) {
             (void)__atomic_compare_exchange_n(process, &number, 0, false, __ATOMIC_RELAXED,
                                               __ATOMIC_RELAXED);
         }
@@ -1770,14 +1774,20 @@ static pytheus_err pytheus__disk_join(pytheus__disk *file, bool is_first) {
                    : pytheus_fail(PYTHEUS_ERR_BACKEND, "%.100s/pytheus.data: refused: %s",
                                   file->path, wrong);
     }
-    PYTHEUS__DISK_PUT(&file->header->lock_inode, file->inode);
     file->seen = file->header->births - PYTHEUS__DISK_BIRTHS;
     if (!pytheus__disk_index_reserve(file, (uint64_t)status.st_size)) {
         return pytheus__disk_no_memory(file);
     }
     err = pytheus__disk_visit_all(file, pytheus__disk_index_record, NULL);
-    file->seen = err ? file->seen : file->header->births;
-    return !err && file->header->is_changing ? pytheus__disk_repair(file) : err;
+    if (err) {
+        return err;
+    }
+    file->seen = file->header->births;
+    PYTHEUS__DISK_PUT(&file->header->lock_inode, file->inode);
+    if (file->header->last_life < file->last_life) {
+        PYTHEUS__DISK_PUT(&file->header->last_life, file->last_life); /* none is given twice */
+    }
+    return file->header->is_changing ? pytheus__disk_repair(file) : PYTHEUS_OK;
 }
 
 /* What nobody has may be replaced, if it is what we would have put there. */
@@ -2201,7 +2211,7 @@ static void pytheus__disk_point(pytheus__disk *file, const pytheus__disk_metric 
     words->life = &record->life;
     words->life_value = ref.life;
     if (metric->is_apart) {
-        words->changed = &pytheus__disk_words(record)[PYTHEUS__DISK_CHANGED];
+        words->changed = &words->at[PYTHEUS__DISK_CHANGED];
     }
 }
 
@@ -2987,10 +2997,10 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
     bool is_damaged;
     memset((void *)&shares, 0, sizeof shares);
     (void)pthread_mutex_lock(&file->lock);
+    is_damaged = pytheus__disk_is_lost(file) || file->is_damaged;
     if (file->apart.used || file->privates) {
         err = pytheus__disk_read_shares(backend, &shares);
     }
-    is_damaged = file->is_damaged || pytheus__disk_is_lost(file);
     (void)pthread_mutex_unlock(&file->lock);
     if (!err) {
         pytheus__disk_emit_shares(out, &shares);

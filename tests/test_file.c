@@ -1153,8 +1153,6 @@ TEST_SERVICE(s, containers_that_are_all_process_1) {
     pytheus_registry_free(r);
 }
 
-#endif
-
 /* A record takes what it needs, however long its labels are: each size on the way to the most. */
 TEST(series_with_long_labels_do_not_overlap) {
     enum { NUM = 60, STEP = 400 };
@@ -1184,3 +1182,5 @@ TEST(series_with_long_labels_do_not_overlap) {
     pytheus_registry_free(a);
     service_end(&s);
 }
+
+#endif

@@ -189,6 +189,33 @@ TEST_SERVICE(s, descriptors_that_are_closed_in_bulk_spoil_no_other_file) {
     service_run(s, close_in_bulk, NULL);
 }
 
+static bool scrape_without_descriptors(const service *s, void *argument) {
+    pytheus_registry *r = service_join(s);
+    (void)argument;
+    pytheus_gauge_set(GAUGE(r, .name = "g", .across = PYTHEUS_SUM), 1);
+    CHECK_LINE(r, "g 11");
+    for (int fd = 3; fd < 100; fd++)
+        close(fd);
+    for (int fd = 3; fd < 100; fd++)
+        (void)!open("/dev/zero", O_RDWR);
+    CHECK_LINE(r, "pytheus_file_damaged 1");
+    return check_num_failed == 0;
+}
+
+static bool set_ten(const service *s, void *argument) {
+    (void)argument;
+    return !pytheus_gauge_set(GAUGE(service_join(s), .name = "g", .across = PYTHEUS_SUM), 10);
+}
+
+TEST_SERVICE(s, who_has_lost_its_descriptors_takes_nobody_for_dead) {
+    service_member member = service_begin_member(s, set_ten, NULL);
+    pytheus_registry *r = service_join(s);
+    service_run(s, scrape_without_descriptors, NULL);
+    CHECK_PAGE(r, "# TYPE g gauge\ng 10\n");
+    service_end_member(member);
+    pytheus_registry_free(r);
+}
+
 static bool join_without_standard_files(const service *s, void *argument) {
     (void)argument;
     for (int fd = 0; fd < 3; fd++)
@@ -607,6 +634,18 @@ TEST_SERVICE(s, each_bit_of_where_the_file_ends_counts) {
     close(fd);
     pytheus_registry *r = service_open(s, true);
     CHECK_INT(lines_of(r, "x_total{"), 900);
+    pytheus_registry_free(r);
+}
+
+TEST_SERVICE(s, no_life_is_given_twice) {
+    const uint64_t none = 0;
+    service_run(s, add_some, NULL);
+    int fd = open(service_path(s, "pytheus.data"), O_RDWR);
+    CHECK(pwrite(fd, &none, sizeof none, (off_t)offsetof(pytheus__disk_header, last_life)) ==
+          (ssize_t)sizeof none);
+    close(fd);
+    pytheus_registry *r = service_open(s, true);
+    CHECK(pytheus__disk_list->header->last_life >= 900);
     pytheus_registry_free(r);
 }
 
