@@ -1090,6 +1090,7 @@ struct pytheus_redis {
     bool waits_to_write; /* before it can read on */
     bool is_refused;     /* by TLS, on one of the two sides */
     redisReader *reader;
+    redisReplyObjectFunctions functions; /* the reader's */
     pytheus_redis__take *take;
     size_t num_replies; /* that have come since the last sending */
     bool is_broken;     /* what came is no answer */
@@ -1927,18 +1928,18 @@ static void pytheus_redis__forget(void *reply) {
 
 /* NULL: no memory. */
 static redisReader *pytheus_redis__reader_new(pytheus_redis *redis) {
-    static redisReplyObjectFunctions functions;
+    redisReplyObjectFunctions *functions = &redis->functions;
     redisReader *fresh;
-    functions.createString = pytheus_redis__got_string;
-    functions.createArray = pytheus_redis__got_array;
-    functions.createInteger = pytheus_redis__got_integer;
-    functions.createNil = pytheus_redis__got_nil;
+    functions->createString = pytheus_redis__got_string;
+    functions->createArray = pytheus_redis__got_array;
+    functions->createInteger = pytheus_redis__got_integer;
+    functions->createNil = pytheus_redis__got_nil;
 #if HIREDIS_MAJOR >= 1
-    functions.createDouble = pytheus_redis__got_double;
-    functions.createBool = pytheus_redis__got_bool;
+    functions->createDouble = pytheus_redis__got_double;
+    functions->createBool = pytheus_redis__got_bool;
 #endif
-    functions.freeObject = pytheus_redis__forget;
-    fresh = redisReaderCreateWithFunctions(&functions);
+    functions->freeObject = pytheus_redis__forget;
+    fresh = redisReaderCreateWithFunctions(functions);
     if (fresh) {
         fresh->privdata = redis;
     }

@@ -14,6 +14,13 @@
 
 #include <sys/resource.h>
 
+#ifdef UNDER_TSAN
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) {
+    return "die_after_fork=0"; /* a child starts a thread */
+}
+#endif
+
 static bool is_long(void) {
     const char *chosen = getenv("LONG");
     return chosen && *chosen;
