@@ -22,17 +22,25 @@
 
    Every increment reaches Redis once. Each flush is one MULTI ... EXEC that also sets a key of
    this process to the flush's number. That key is watched, and the WATCH answered, before the MULTI
-   leaves; when an answer is lost, the key says whether the flush came, and the same flush is sent
-   again if it did not. Copies that arrive late are void.
+   leaves; when an answer is lost, the key says whether the flush came. If it did not, an empty
+   transaction takes its place, so that copies that arrive late are void, and what it had is sent
+   anew. Redis must have transactions: where MULTI is denied, it is refused.
 
-   Redis is never waited for but by pages, pytheus_flush and exit, and by these no longer than
-   connect_timeout_ms + command_timeout_ms. While it is away, slow, full or read-only, differences
+   Redis is never waited for but by pages, pytheus_flush, exit, the end of a registry and the
+   loading of the backend, and by these no longer than connect_timeout_ms + command_timeout_ms,
+   however many registries exit has to end. What can't be sent in that time (many series, far away)
+   follows, by the thread, in turns. While Redis is away, slow, full or read-only, differences
    stay in their cells: no queue grows, nothing is lost, and they are sent when it is back.
    Connections are tried again after 0.1 to 10 seconds, each time twice as long, with some jitter.
 
    A process that is killed takes with it what it had not sent: a flush interval's. When Redis
    itself loses its data, counters start again at 0 (Prometheus sees a reset) and the gauges of
-   living processes come back.
+   living processes come back. What Redis acknowledged and then loses with an older state of its
+   data, as in a failover to a replica that lags or a restart from a snapshot, is lost.
+
+   What Redis refuses of one series (a key of another type, a denied command) is told once, keeps
+   its difference, and is tried again every 10 seconds; the others are sent. A removal that is
+   refused is given up. If the answer of such a flush is lost, so is the refused difference.
 
    WHAT IS WHERE
 
@@ -51,7 +59,7 @@
    Gauges: a shared one (the default) has one value; the last set wins, and increments add to it.
    .across = PYTHEUS_PER_PROCESS shows each process's own, with a label gauge_index; SUM, MIN, MAX
    and MOST_RECENT what their names say. These live in a hash of each process that expires 60
-   seconds after its last refreshing, and are for buffered processes. A shared gauge's
+   seconds (or three flush intervals) after its last refreshing, and are for buffered processes. A shared gauge's
    expire_seconds, or those of pytheus_redis_gauge_set_for, let a value go away that nobody sets
    again. Infos and statesets stay each process's own, and are not in Redis.
 
@@ -59,8 +67,10 @@
    pytheus_redis_last_flush_timestamp_seconds of the process that wrote it. Without Redis a page is
    an error; with serve_own it shows this process's own values and pytheus_redis_up 0.
 
-   After a fork the child has a connection and a thread of its own, and sends nothing of what its
-   parent counted.
+   After a fork the child has a connection of its own, and sends nothing of what its parent counted.
+   It has a thread of its own from the fork on if its parent had series, which it may add to unseen,
+   otherwise from its first series on. A child that must be without threads (unshare) is forked
+   before the first series, or from a program with write_through, which has no thread.
 
    TLS
 
@@ -212,7 +222,9 @@ enum {
     PYTHEUS_REDIS__EXPIRE_SECONDS = 3600,
     PYTHEUS_REDIS__SEQUENCE_SECONDS = 7 * 24 * 3600,
     PYTHEUS_REDIS__SEQUENCE_REFRESH_SECONDS = 24 * 3600,
-    PYTHEUS_REDIS__PROCESS_SECONDS = 60, /* a process that does not refresh its gauges is gone */
+    /* a process that does not refresh its gauges is gone; at least, and in flushes */
+    PYTHEUS_REDIS__PROCESS_SECONDS = 60,
+    PYTHEUS_REDIS__PROCESS_FLUSHES = 3,
     PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS = 20,
     PYTHEUS_REDIS__REFUSED_SECONDS = 10, /* until what Redis refused is tried again */
     PYTHEUS_REDIS__FIRST_WAIT_MS = 100,
@@ -223,6 +235,7 @@ enum {
     PYTHEUS_REDIS__MOST_READS = 256,
     PYTHEUS_REDIS__BATCH = 64,         /* series that are looked at under the lock */
     PYTHEUS_REDIS__MOST_CLOSED = 1000, /* series, until the thread is woken */
+    PYTHEUS_REDIS__MOST_NEWS = 8,      /* of one flush or page */
     PYTHEUS_REDIS__NUMBER_SIZE = 40,
     PYTHEUS_REDIS__NONE = 0x7fffffff,
     PYTHEUS_REDIS__LARGEST_STRING = 1 << 26
@@ -237,6 +250,7 @@ extern int clock_gettime(int clock, struct timespec *now)
     __asm__("__clock_gettime64")
 #endif
         ;
+extern int pthread_condattr_setclock(pthread_condattr_t *attributes, int clock);
 #endif
 #ifdef CLOCK_MONOTONIC
 #define PYTHEUS_REDIS__CLOCK CLOCK_MONOTONIC
@@ -258,6 +272,32 @@ static double pytheus_redis__wall_clock(void) {
     struct timeval now;
     (void)gettimeofday(&now, NULL);
     return (double)now.tv_sec + (double)now.tv_usec / 1e6;
+}
+
+/* A condition whose waits end by that clock, too. */
+static void pytheus_redis__condition_init(pthread_cond_t *condition) {
+    pthread_condattr_t with_clock;
+    (void)pthread_condattr_init(&with_clock);
+#ifndef __APPLE__
+    (void)pthread_condattr_setclock(&with_clock, PYTHEUS_REDIS__CLOCK);
+#endif
+    (void)pthread_cond_init(condition, &with_clock);
+    (void)pthread_condattr_destroy(&with_clock);
+}
+
+static void pytheus_redis__wait(pthread_cond_t *condition, pthread_mutex_t *lock, int64_t until) {
+    struct timespec end;
+#ifdef __APPLE__
+    until -= pytheus_redis__now();
+    until = until < 0 ? 0 : until;
+#endif
+    end.tv_sec = (time_t)(until / 1000);
+    end.tv_nsec = (long)(until % 1000) * 1000000;
+#ifdef __APPLE__
+    (void)pthread_cond_timedwait_relative_np(condition, lock, &end);
+#else
+    (void)pthread_cond_timedwait(condition, lock, &end);
+#endif
 }
 
 /* ==== BYTES ==== */
@@ -564,23 +604,22 @@ static bool pytheus_redis__read_word(const char *at, size_t size, double *v) {
 
 /* Long or large numbers, with their point moved into the exponent: strtod would want that of the
    locale. */
-static double pytheus_redis__read_slowly(const char *at, size_t size) {
+static double pytheus_redis__read_slowly(const char *at, size_t size, int exponent) {
     char plain[400];
-    long fraction = 0, exponent = 0;
+    int fraction = 0;
     size_t n = 0, i;
     bool after_point = false;
     for (i = 0; i < size && n < sizeof plain - 30; i++) {
         if (at[i] == '.') {
             after_point = true;
         } else if ((at[i] | 0x20) == 'e') {
-            exponent = atol(at + i + 1);
             break;
         } else {
             plain[n++] = at[i];
             fraction += after_point;
         }
     }
-    (void)snprintf(plain + n, 30, "e%ld", exponent - fraction);
+    (void)snprintf(plain + n, 30, "e%d", exponent - fraction);
     return strtod(plain, NULL);
 }
 
@@ -597,7 +636,7 @@ static double pytheus_redis__scaled(uint64_t mantissa, int exponent) {
 static bool pytheus_redis__read_number(const char *text, size_t size, double *v) {
     const char *at = text, *end = text + size, *digits;
     uint64_t mantissa = 0;
-    int exponent = 0;
+    int exponent = 0, written = 0;
     bool negative = size && *at == '-';
     at += size && (*at == '-' || *at == '+');
     digits = at;
@@ -617,7 +656,8 @@ static bool pytheus_redis__read_number(const char *text, size_t size, double *v)
         uint64_t power = 0;
         int unused = 0;
         at = pytheus_redis__digits(start, end, &power, &unused, 0);
-        exponent += (start[-1] == '-' ? -1 : 1) * (int)(power > 9999 ? 9999 : power);
+        written = (start[-1] == '-' ? -1 : 1) * (int)(power > 9999 ? 9999 : power);
+        exponent += written;
         at = at == start ? NULL : at;
     }
     if (at != end) {
@@ -625,7 +665,7 @@ static bool pytheus_redis__read_number(const char *text, size_t size, double *v)
     }
     *v = mantissa <= UINT64_C(9007199254740992) && exponent >= -22 && exponent <= 22
              ? pytheus_redis__scaled(mantissa, exponent)
-             : pytheus_redis__read_slowly(digits, (size_t)(end - digits));
+             : pytheus_redis__read_slowly(digits, (size_t)(end - digits), written);
     *v = negative ? -*v : *v;
     return true;
 }
@@ -757,7 +797,27 @@ static bool pytheus_redis__read_escape(pytheus_redis__json *in) {
     return letter != NULL;
 }
 
+/* Whether what is between the escapes is UTF-8, and none of it longer than need be. */
+static bool pytheus_redis__is_utf8(const char *text, size_t size) {
+    const unsigned char *at = (const unsigned char *)text, *end = at + size;
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    while (at < end) {
+        size_t more = *at < 0x80 ? 0 : *at < 0xc2 ? 4 : *at < 0xe0 ? 1 : *at < 0xf0 ? 2 : 3;
+        const unsigned char *next = at + more + 1;
+        uint32_t c;
+        if (more > 3 || *at > 0xf4 || (size_t)(end - at) <= more) {
+            return false;
+        }
+        c = pytheus_redis__next_character(&at);
+        if (at != next || c < least[more] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool pytheus_redis__read_string(pytheus_redis__json *in) {
+    size_t before = in->out->used;
     while (in->at < in->end && *in->at != '"') {
         char c = *in->at++;
         if (!c || (c == '\\' && !pytheus_redis__read_escape(in))) {
@@ -768,7 +828,8 @@ static bool pytheus_redis__read_string(pytheus_redis__json *in) {
         }
     }
     pytheus_redis__add(in->out, "", 1);
-    return in->at < in->end && *in->at++ == '"';
+    return in->at < in->end && *in->at++ == '"' && !in->out->failed &&
+           pytheus_redis__is_utf8(in->out->at + before, in->out->used - before);
 }
 
 /* A word, as Python's str() has what it stands for. */
@@ -887,6 +948,9 @@ typedef struct pytheus_redis__metric {
     pytheus_redis__bytes read_expiring; /* the command that reads a hash whose fields expire */
     pytheus_redis__bytes group;         /* the key of the set of keys, with its NUL */
     uint64_t *touched;                  /* by value: number of the transaction that kept the key */
+    uint64_t seed;                      /* of the hashes */
+    bool is_replaced;                   /* by one of the same name */
+    struct pytheus_redis__slot *free_slots; /* that can be used again; under the lock */
     /* what follows belongs to who has the line */
     pytheus_redis__row **rows;
     size_t num_rows, rows_room;
@@ -917,6 +981,7 @@ typedef struct pytheus_redis__series {
     size_t field_size;
     size_t split; /* where more belongs into it */
     /* under the lock */
+    uint64_t age; /* how many were before it */
     size_t place; /* in the list */
     bool was_met; /* by who has the line, and may have kept it */
     bool is_removed, is_closed;
@@ -924,6 +989,7 @@ typedef struct pytheus_redis__series {
     bool is_known; /* Redis has all its values */
     bool is_gone;  /* nothing of it is to be sent any more */
     uint64_t sets; /* how often it had been set when Redis acknowledged that */
+    bool is_told;  /* that it is refused */
     int64_t refused_until;
     pytheus_redis__row *row;              /* NULL: none yet */
     pytheus_redis__value acknowledged[1]; /* num_values of the metric */
@@ -950,11 +1016,12 @@ typedef enum pytheus_redis__outcome {
 /* The transaction that is in flight, or of which nobody knows whether it came. */
 typedef struct pytheus_redis__transaction {
     uint64_t number; /* 0: there is none */
+    uint64_t fence;  /* number of an empty one that was sent to make sure that it won't come */
     pytheus_redis__bytes text;
+    size_t num_commands; /* of the text, but for those that every transaction has */
     pytheus_redis__change *changes;
     size_t num_changes, changes_room;
     pytheus_redis__outcome outcome;
-    bool was_sent_before;
     bool has_process; /* gauges of this process alone are in it */
 } pytheus_redis__transaction;
 
@@ -984,6 +1051,8 @@ typedef struct pytheus_redis__reading {
     double numbers[2];
     uint64_t *processes; /* their numbers */
     size_t num_processes, processes_room;
+    pytheus_redis__metric **gauges; /* of processes, by name */
+    size_t num_gauges, gauges_room;
     pytheus_redis__member *members;
     size_t num_members, members_room;
     pytheus_redis__read reads[PYTHEUS_REDIS__MOST_READS];
@@ -991,7 +1060,6 @@ typedef struct pytheus_redis__reading {
 
 /* The trouble of who has the line, for the logger: it is told when the line is free again. */
 typedef struct pytheus_redis__news {
-    bool is_new;
     char metric[104];
     char sentence[256];
 } pytheus_redis__news;
@@ -1000,19 +1068,17 @@ typedef struct pytheus_redis__news {
 enum {
     PYTHEUS_REDIS__SETS,
     PYTHEUS_REDIS__CHANGED,
-    PYTHEUS_REDIS__LASTS, /* milliseconds; 0: what the metric says */
+    PYTHEUS_REDIS__LASTS,     /* milliseconds, */
+    PYTHEUS_REDIS__LASTS_SET, /* of the set that makes this how often it was set */
     PYTHEUS_REDIS__EXTRA_WORDS
 };
 
-/* What is said on a new connection, and its answers. */
-enum {
-    PYTHEUS_REDIS__AUTH = 1,
-    PYTHEUS_REDIS__SELECT,
-    PYTHEUS_REDIS__INFO,
-    PYTHEUS_REDIS__WATCH,
-    PYTHEUS_REDIS__GET,
-    PYTHEUS_REDIS__STEPS
-};
+/* Answers to what is said on a new connection. */
+typedef enum pytheus_redis__step {
+    PYTHEUS_REDIS__MUST_BE_GOOD,
+    PYTHEUS_REDIS__TELLS_OF_CLUSTER,
+    PYTHEUS_REDIS__TELLS_NUMBER
+} pytheus_redis__step;
 
 typedef struct pytheus_redis pytheus_redis;
 
@@ -1072,13 +1138,18 @@ struct pytheus_redis {
     pytheus_redis__series **series;
     size_t num_series, series_room;
     size_t num_closed; /* of the series, waiting to be freed */
-    pytheus_redis__slot *slots, *free_slots;
-    uint64_t random;
+    uint64_t newest;   /* age of the last one made */
+    pytheus_redis__slot *slots;
+    uint64_t random, seed;
     bool has_removed;
     bool has_thread, ends, is_held;
+    bool is_woken; /* to clear away what is closed */
     pthread_t thread;
-    int wake[2];
+    pthread_cond_t wake;
+    int64_t last_deadline;      /* when it ends */
     struct pytheus_redis *next; /* of all that are to be flushed at exit */
+    bool is_claimed;            /* by who ends it */
+    bool has_ended;             /* at exit */
 
     /* what follows belongs to who has the line */
     redisContext *context;
@@ -1090,7 +1161,6 @@ struct pytheus_redis {
     bool waits_to_write; /* before it can read on */
     bool is_refused;     /* by TLS, on one of the two sides */
     redisReader *reader;
-    redisReplyObjectFunctions functions; /* the reader's */
     pytheus_redis__take *take;
     size_t num_replies; /* that have come since the last sending */
     bool is_broken;     /* what came is no answer */
@@ -1103,21 +1173,26 @@ struct pytheus_redis {
     uint64_t base;      /* what the watched key held; 0: it was not there */
     uint64_t found;     /* what it holds now */
     bool is_cluster;
-    bool has_begun_again; /* so that all has to be looked at once more */
-    int64_t last_flush;   /* when the key was last refreshed */
-    double last_flush_time;
+    bool must_look_again;   /* what was not done is among what has changed again */
+    bool has_rest;          /* the last flush had not time enough, */
+    size_t next_place;      /* and the next one begins here */
+    int64_t last_flush;     /* when the key was last refreshed */
+    uint64_t last_flush_ms; /* since 1970 */
     uint64_t flush_errors;
     uint64_t page;
     uint64_t process_index; /* tells this process's gauges apart; 0: not known yet */
-    int64_t process_refreshed;
+    uint64_t process_since; /* number of the first transaction after it was given */
+    int64_t process_refreshed, process_refused_until;
     pytheus_redis__reading reading;
     bool must_refresh; /* this process's gauges */
     pytheus_redis__bytes scratch;
     pytheus_redis__bytes plain, key; /* in the making: a key's labels, and the key */
-    pytheus_redis__news news;
-    char told[160];     /* the trouble that the logger knows of; "": none */
-    size_t first_step;  /* of the greeting */
-    size_t failed_step; /* 0: none */
+    pytheus_redis__news news[PYTHEUS_REDIS__MOST_NEWS];
+    size_t num_news;
+    char told[160];               /* the trouble that the logger knows of; "": none */
+    pytheus_redis__step steps[8]; /* of the greeting */
+    size_t num_steps;
+    bool has_bad_step;
 };
 
 #define PYTHEUS_REDIS__LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
@@ -1148,6 +1223,7 @@ static void pytheus_redis__new_identity(pytheus_redis *redis) {
     seeds[1] ^= pytheus_redis__spread((uint64_t)(uintptr_t)redis ^
                                       (uint64_t)(pytheus_redis__wall_clock() * 1e6));
     redis->random = seeds[0] ^ seeds[1] << 1;
+    redis->seed = redis->seed ? redis->seed : seeds[1];
     (void)snprintf(redis->id, sizeof redis->id, "%08lx%08lx%08lx%08lx",
                    (unsigned long)(seeds[0] >> 32), (unsigned long)(seeds[0] & 0xffffffff),
                    (unsigned long)(seeds[1] >> 32), (unsigned long)(seeds[1] & 0xffffffff));
@@ -1221,12 +1297,13 @@ static void pytheus_redis__make_key(const pytheus_redis *redis, pytheus_redis__m
 }
 
 /* The fields of a hash do not expire in Redis. Those of an expiring gauge have the time of their
-   end in another hash, by the server's clock; these scripts change a field with its end, and drop
-   what has ended before they read. */
+   end in another hash, by the server's clock; these scripts change a field with its end, which goes
+   first so that an error means that the field is as it was, and drop what has ended before they
+   read. */
 static const char pytheus_redis__change_script[] =
-    "redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3]) local t = redis.call('TIME') "
-    "redis.call('HSET', KEYS[2], ARGV[2], "
-    "string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[4])) return 1";
+    "local t = redis.call('TIME') redis.call('HSET', KEYS[2], ARGV[2], "
+    "string.format('%.0f', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[4])) "
+    "redis.call(ARGV[1], KEYS[1], ARGV[2], ARGV[3]) return 1";
 static const char pytheus_redis__read_script[] =
     "local t = redis.call('TIME') local now = t[1] * 1000 + math.floor(t[2] / 1000) "
     "local ends = redis.call('HGETALL', KEYS[2]) for i = 1, #ends, 2 do "
@@ -1352,6 +1429,7 @@ static pytheus_redis__metric *pytheus_redis__metric_new(const pytheus_redis *red
     metric->type = desc->type;
     metric->across = desc->across;
     metric->expire_seconds = desc->expire_seconds;
+    metric->seed = pytheus_redis__spread(redis->seed);
     metric->name = pytheus_redis__copy(desc->metric);
     metric->help = pytheus_redis__copy(desc->help ? desc->help : "");
     for (i = 0; i < desc->num_labels; i++) {
@@ -1377,7 +1455,9 @@ static bool pytheus_redis__is_metric(const pytheus_redis__metric *metric,
     size_t i;
     if (strcmp(metric->name, desc->metric) != 0 || metric->type != desc->type ||
         metric->num_labels != desc->num_labels || metric->num_bounds != desc->num_bounds ||
-        metric->across != desc->across) {
+        metric->across != desc->across ||
+        !pytheus_redis__same(metric->expire_seconds, desc->expire_seconds) ||
+        strcmp(metric->help, desc->help ? desc->help : "") != 0) {
         return false;
     }
     for (i = 0; i < desc->num_labels; i++) {
@@ -1393,7 +1473,7 @@ static bool pytheus_redis__is_metric(const pytheus_redis__metric *metric,
     return true;
 }
 
-/* Under the lock. The last one is the likeliest. */
+/* Under the lock. */
 static pytheus_redis__metric *pytheus_redis__find_metric(const pytheus_redis *redis,
                                                          const pytheus_series_desc *desc) {
     pytheus_redis__metric *metric = redis->metrics;
@@ -1420,7 +1500,8 @@ static pytheus_redis__metric *pytheus_redis__metric_of(pytheus_redis *redis,
     (void)pthread_mutex_lock(&redis->lock);
     metric = pytheus_redis__find_metric(redis, desc);
     if (!metric) {
-        *redis->last_metric = metric = fresh;
+        metric = fresh;
+        PYTHEUS_REDIS__STORE(redis->last_metric, fresh);
         redis->last_metric = &fresh->next;
         fresh = NULL;
     }
@@ -1431,28 +1512,43 @@ static pytheus_redis__metric *pytheus_redis__metric_of(pytheus_redis *redis,
     return metric;
 }
 
-/* After the last one NULL; before the first comes NULL. */
-static pytheus_redis__metric *pytheus_redis__next_metric(pytheus_redis *redis,
+/* After the last one NULL; before the first comes NULL. They are only ever added to. */
+static pytheus_redis__metric *pytheus_redis__next_metric(const pytheus_redis *redis,
                                                          const pytheus_redis__metric *metric) {
-    pytheus_redis__metric *next;
+    return metric ? PYTHEUS_REDIS__LOAD(&metric->next) : PYTHEUS_REDIS__LOAD(&redis->metrics);
+}
+
+/* The next one that is on the page. */
+static pytheus_redis__metric *pytheus_redis__next_current(const pytheus_redis *redis,
+                                                          pytheus_redis__metric *metric) {
+    do {
+        metric = pytheus_redis__next_metric(redis, metric);
+    } while (metric && PYTHEUS_REDIS__LOAD(&metric->is_replaced));
+    return metric;
+}
+
+/* A metric that was removed and is defined otherwise now: its last series may still have to be
+   sent, but the pages are the new one's. */
+static void pytheus_redis__replace(pytheus_redis *redis, pytheus_redis__metric *metric) {
+    pytheus_redis__metric *other = NULL;
     (void)pthread_mutex_lock(&redis->lock);
-    next = metric ? metric->next : redis->metrics;
+    while ((other = pytheus_redis__next_metric(redis, other)) != NULL) {
+        if (strcmp(other->name, metric->name) == 0) {
+            PYTHEUS_REDIS__STORE(&other->is_replaced, other != metric);
+        }
+    }
     (void)pthread_mutex_unlock(&redis->lock);
-    return next;
 }
 
 /* -- series -- */
 
 /* Under the lock. Of words that may not be used again there are no more than series before the
    first removal. */
-static pytheus_redis__slot *pytheus_redis__take_slot(pytheus_redis *redis, size_t num_words) {
-    pytheus_redis__slot **at = &redis->free_slots, *slot;
-    while (*at && (*at)->num_words != num_words) {
-        at = &(*at)->next_free;
-    }
-    slot = *at;
-    if (slot) {
-        *at = slot->next_free;
+static pytheus_redis__slot *
+pytheus_redis__take_slot(pytheus_redis *redis, pytheus_redis__metric *metric, size_t num_words) {
+    pytheus_redis__slot *slot = metric->free_slots;
+    if (slot && slot->num_words == num_words) {
+        metric->free_slots = slot->next_free;
         return slot;
     }
     slot = (pytheus_redis__slot *)PYTHEUS_REDIS_REALLOC(
@@ -1513,6 +1609,7 @@ static void pytheus_redis__start_thread(pytheus_redis *redis);
 
 /* Under the lock. */
 static void pytheus_redis__put_last(pytheus_redis *redis, pytheus_redis__series *series) {
+    series->age = ++redis->newest;
     series->place = redis->num_series;
     redis->series[redis->num_series++] = series;
 }
@@ -1525,7 +1622,7 @@ static bool pytheus_redis__enlist(pytheus_redis *redis, pytheus_redis__series *s
                              sizeof(pytheus_redis__series *))) {
         return false;
     }
-    series->slot = pytheus_redis__take_slot(redis, num_words);
+    series->slot = pytheus_redis__take_slot(redis, series->metric, num_words);
     if (!series->slot) {
         return false;
     }
@@ -1576,13 +1673,13 @@ static pytheus_err pytheus_redis__words_remove(void *user, const pytheus_words *
 }
 
 /* Frees what is closed and has nothing left to say. Under the lock. */
-static void pytheus_redis__free_series(pytheus_redis *redis, pytheus_redis__series *series) {
+static void pytheus_redis__free_series(pytheus_redis__series *series) {
     if (series->row) {
         series->row->num_local--;
     }
     if (series->slot && series->mask) {
-        series->slot->next_free = redis->free_slots;
-        redis->free_slots = series->slot;
+        series->slot->next_free = series->metric->free_slots;
+        series->metric->free_slots = series->slot;
     }
     PYTHEUS_REDIS_FREE(series);
 }
@@ -1595,12 +1692,13 @@ static void pytheus_redis__close_series(pytheus_redis *redis, pytheus_redis__ser
         pytheus_redis__series *last = redis->series[--redis->num_series];
         redis->series[series->place] = last; /* which was not met either */
         last->place = series->place;
-        pytheus_redis__free_series(redis, series);
+        pytheus_redis__free_series(series);
         return;
     }
     series->is_closed = true;
-    if (++redis->num_closed % PYTHEUS_REDIS__MOST_CLOSED == 0 && redis->has_thread) {
-        (void)!write(redis->wake[1], "", 1);
+    if (++redis->num_closed % PYTHEUS_REDIS__MOST_CLOSED == 0) {
+        redis->is_woken = true;
+        (void)pthread_cond_signal(&redis->wake);
     }
 }
 
@@ -1674,15 +1772,7 @@ static bool pytheus_redis__take_line(pytheus_redis *redis, int64_t deadline) {
     bool taken;
     (void)pthread_mutex_lock(&redis->lock);
     while (redis->line_is_taken && pytheus_redis__now() < deadline) {
-        struct timeval now;
-        struct timespec until;
-        int64_t ms = deadline - pytheus_redis__now();
-        int64_t us;
-        (void)gettimeofday(&now, NULL);
-        us = (int64_t)now.tv_usec + ms * 1000;
-        until.tv_sec = now.tv_sec + (time_t)(us / 1000000);
-        until.tv_nsec = (long)(us % 1000000) * 1000;
-        (void)pthread_cond_timedwait(&redis->line_is_free, &redis->lock, &until);
+        pytheus_redis__wait(&redis->line_is_free, &redis->lock, deadline);
     }
     taken = !redis->line_is_taken;
     redis->line_is_taken = true;
@@ -1691,26 +1781,40 @@ static bool pytheus_redis__take_line(pytheus_redis *redis, int64_t deadline) {
 }
 
 static void pytheus_redis__free_line(pytheus_redis *redis) {
-    pytheus_redis__news news = redis->news;
-    redis->news.is_new = false;
+    pytheus_redis__news news[PYTHEUS_REDIS__MOST_NEWS];
+    size_t i, n = redis->num_news;
+    memcpy(news, redis->news, n * sizeof *news);
+    redis->num_news = 0;
     (void)pthread_mutex_lock(&redis->lock);
     redis->line_is_taken = false;
     (void)pthread_cond_signal(&redis->line_is_free);
     (void)pthread_mutex_unlock(&redis->lock);
-    if (news.is_new) {
-        pytheus_redis__log(redis, &news);
+    for (i = 0; i < n; i++) {
+        pytheus_redis__log(redis, &news[i]);
     }
 }
 
-/* Tells the sentence of the thread's last error, unless it is what was told last. */
-static void pytheus_redis__tell(pytheus_redis *redis, const char *metric) {
+/* Tells the sentence of the thread's last error, unless it is what was told last. false: there is
+   too much to tell. */
+static bool pytheus_redis__tell(pytheus_redis *redis, const char *metric) {
     const char *sentence = pytheus_last_error();
-    if (strncmp(redis->told, sentence, sizeof redis->told - 1) != 0) {
-        (void)snprintf(redis->told, sizeof redis->told, "%.159s", sentence);
-        (void)snprintf(redis->news.metric, sizeof redis->news.metric, "%.100s", metric);
-        (void)snprintf(redis->news.sentence, sizeof redis->news.sentence, "%s", sentence);
-        redis->news.is_new = true;
+    pytheus_redis__news *news = &redis->news[redis->num_news];
+    if (strncmp(redis->told, sentence, sizeof redis->told - 1) == 0) {
+        return true;
     }
+    if (redis->num_news == PYTHEUS_REDIS__MOST_NEWS) {
+        return false;
+    }
+    (void)snprintf(redis->told, sizeof redis->told, "%.159s", sentence);
+    (void)snprintf(news->metric, sizeof news->metric, "%.100s", metric);
+    (void)snprintf(news->sentence, sizeof news->sentence, "%s", sentence);
+    redis->num_news++;
+    return true;
+}
+
+/* Read without the line, too. */
+static void pytheus_redis__count_error(pytheus_redis *redis) {
+    PYTHEUS_REDIS__STORE(&redis->flush_errors, redis->flush_errors + 1);
 }
 
 /* ==== THE CONNECTION ==== */
@@ -1926,10 +2030,11 @@ static void pytheus_redis__forget(void *reply) {
     (void)reply;
 }
 
-/* NULL: no memory. */
-static redisReader *pytheus_redis__reader_new(pytheus_redis *redis) {
-    redisReplyObjectFunctions *functions = &redis->functions;
-    redisReader *fresh;
+static redisReplyObjectFunctions pytheus_redis__functions;
+
+/* Once, before anybody connects. */
+static void pytheus_redis__prepare_reader(void) {
+    redisReplyObjectFunctions *functions = &pytheus_redis__functions;
     functions->createString = pytheus_redis__got_string;
     functions->createArray = pytheus_redis__got_array;
     functions->createInteger = pytheus_redis__got_integer;
@@ -1939,11 +2044,21 @@ static redisReader *pytheus_redis__reader_new(pytheus_redis *redis) {
     functions->createBool = pytheus_redis__got_bool;
 #endif
     functions->freeObject = pytheus_redis__forget;
-    fresh = redisReaderCreateWithFunctions(functions);
+}
+
+/* NULL: no memory. */
+static redisReader *pytheus_redis__reader_new(pytheus_redis *redis) {
+    redisReader *fresh = redisReaderCreateWithFunctions(&pytheus_redis__functions);
     if (fresh) {
         fresh->privdata = redis;
     }
     return fresh;
+}
+
+/* A server that hangs up may have said why. */
+static pytheus_err pytheus_redis__cut_off(pytheus_redis *redis, const char *why) {
+    return pytheus_redis__lost(redis,
+                               redis->refusal[0] && redis->num_replies < 2 ? redis->refusal : why);
 }
 
 /* Takes what the socket has; an error is the connection's end. A record of TLS is no larger than
@@ -1954,7 +2069,7 @@ static pytheus_err pytheus_redis__receive(pytheus_redis *redis) {
     const char *why = NULL;
     ssize_t size = pytheus_redis__recv(redis, input, sizeof input, &why);
     if (size <= 0) {
-        return why ? pytheus_redis__lost(redis, why) : PYTHEUS_OK;
+        return why ? pytheus_redis__cut_off(redis, why) : PYTHEUS_OK;
     }
     if (redisReaderFeed(redis->reader, input, (size_t)size) != REDIS_OK) {
         return pytheus_redis__lost(redis, redis->reader->errstr);
@@ -1976,8 +2091,13 @@ static pytheus_err pytheus_redis__send(pytheus_redis *redis, const char *text, s
                                        size_t *sent) {
     const char *why = NULL;
     ssize_t n = pytheus_redis__send_some(redis, text + *sent, size - *sent, &why);
+    pytheus_err err;
     *sent += n > 0 ? (size_t)n : 0;
-    return why ? pytheus_redis__lost(redis, why) : PYTHEUS_OK;
+    if (!why) {
+        return PYTHEUS_OK;
+    }
+    err = pytheus_redis__receive(redis);
+    return err ? err : pytheus_redis__cut_off(redis, why);
 }
 
 /* Sends commands, and gives all parts of that many replies to take. After an error there is no
@@ -1997,6 +2117,7 @@ static pytheus_err pytheus_redis__exchange(pytheus_redis *redis, const pytheus_r
     while (!err && redis->num_replies < num_replies) {
         int64_t left = deadline - pytheus_redis__now();
         struct pollfd ready;
+        int n;
         if (sent < text->used) {
             err = pytheus_redis__send(redis, text->at, text->used, &sent);
         }
@@ -2006,8 +2127,12 @@ static pytheus_err pytheus_redis__exchange(pytheus_redis *redis, const pytheus_r
         ready.fd = redis->context->fd;
         ready.events = (short)(POLLIN | (sent < text->used || redis->waits_to_write ? POLLOUT : 0));
         ready.revents = 0;
-        if (left <= 0 || poll(&ready, 1, (int)left) == 0) {
+        n = left <= 0 ? 0 : poll(&ready, 1, left < INT_MAX ? (int)left : INT_MAX);
+        if (n == 0) {
             return pytheus_redis__lost(redis, "no answer in time");
+        }
+        if ((n < 0 && errno != EINTR) || ready.revents & POLLNVAL) {
+            return pytheus_redis__lost(redis, "somebody closed the socket");
         }
         if (ready.revents & (POLLIN | POLLHUP | POLLERR) || redis->waits_to_write) {
             err = pytheus_redis__receive(redis);
@@ -2020,73 +2145,113 @@ static pytheus_err pytheus_redis__exchange(pytheus_redis *redis, const pytheus_r
 
 /* -- greeting -- */
 
+/* Errors that say nothing of the command. */
+static bool pytheus_redis__refuses_all(const char *refusal) {
+    static const char *const all[] = {"OOM",         "READONLY",   "LOADING",
+                                      "MISCONF",     "NOREPLICAS", "MASTERDOWN",
+                                      "CLUSTERDOWN", "BUSY",       "NOAUTH"};
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof *all; i++) {
+        if (strncmp(refusal, all[i], strlen(all[i])) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An empty transaction is aborted by what the server is doing alone. */
+static bool pytheus_redis__may_pass(const char *refusal) {
+    return strncmp(refusal, "EXECABORT", 9) == 0 ||
+           (pytheus_redis__refuses_all(refusal) && strncmp(refusal, "NOAUTH", 6) != 0);
+}
+
 static void pytheus_redis__take_greeting(pytheus_redis *redis, const redisReadTask *task,
                                          const char *text, size_t size, long long n) {
     static const char enabled[] = "cluster_enabled:1";
-    size_t i, step = redis->first_step + redis->num_replies;
+    pytheus_redis__step step =
+        redis->num_replies < redis->num_steps ? redis->steps[redis->num_replies] : redis->steps[0];
     double number = 0;
+    size_t i;
     (void)n;
-    if (task->type == REDIS_REPLY_ERROR && step != PYTHEUS_REDIS__INFO) {
-        redis->failed_step = redis->failed_step ? redis->failed_step : step;
-    } else if (step == PYTHEUS_REDIS__INFO) {
+    if (step == PYTHEUS_REDIS__TELLS_OF_CLUSTER) {
         for (i = 0; i + sizeof enabled - 1 <= size; i++) {
             redis->is_cluster |= memcmp(text + i, enabled, sizeof enabled - 1) == 0;
         }
-        if (!redis->failed_step) {
+        if (!redis->has_bad_step) {
             redis->refusal[0] = '\0'; /* one who may not ask goes on */
         }
-    } else if (step == PYTHEUS_REDIS__GET && task->type == REDIS_REPLY_STRING) {
-        redis->is_broken |= !pytheus_redis__read_number(text, size, &number);
-        redis->found = (uint64_t)number;
+    } else if (task->type == REDIS_REPLY_ERROR) {
+        redis->has_bad_step = true;
+    } else if (step == PYTHEUS_REDIS__TELLS_NUMBER && task->type == REDIS_REPLY_STRING) {
+        redis->is_broken |= !pytheus_redis__read_number(text, size, &number) ||
+                            !(number >= 0 && number <= 9007199254740992.0);
+        redis->found = redis->is_broken ? 0 : (uint64_t)number;
     }
 }
 
-static void pytheus_redis__add_greeting(pytheus_redis *redis) {
-    char db[16];
-    pytheus_redis__bytes *out = &redis->out;
-    pytheus_redis__clear(out);
-    redis->first_step = PYTHEUS_REDIS__SELECT;
-    if (redis->password && redis->username) {
-        pytheus_redis__command_3(out, "AUTH", redis->username, redis->password);
-        redis->first_step = PYTHEUS_REDIS__AUTH;
-    } else if (redis->password) {
-        pytheus_redis__command_2(out, "AUTH", redis->password);
-        redis->first_step = PYTHEUS_REDIS__AUTH;
-    }
-    *pytheus_redis__put_integer(db, redis->db) = '\0';
-    pytheus_redis__command_2(out, "SELECT", db);
-    pytheus_redis__command_2(out, "INFO", "cluster");
+static void pytheus_redis__begin_greeting(pytheus_redis *redis) {
+    pytheus_redis__clear(&redis->out);
+    redis->num_steps = 0;
 }
 
-/* Watches the key, and asks what it holds. */
+static void pytheus_redis__say(pytheus_redis *redis, const char *const *words, size_t n,
+                               pytheus_redis__step step) {
+    pytheus_redis__command(&redis->out, words, n);
+    redis->steps[redis->num_steps++] = step;
+}
+
+/* Watches the key, and asks what it holds, behind what is to be said before. CONFIG: what Redis
+   does not take is in the description. */
 static pytheus_err pytheus_redis__watch(pytheus_redis *redis, int64_t deadline) {
+    const char *words[2];
     pytheus_err err;
-    size_t num_replies = PYTHEUS_REDIS__STEPS - redis->first_step;
-    pytheus_redis__command_2(&redis->out, "WATCH", redis->sequence_key);
-    pytheus_redis__command_2(&redis->out, "GET", redis->sequence_key);
+    words[0] = "WATCH";
+    words[1] = redis->sequence_key;
+    pytheus_redis__say(redis, words, 2, PYTHEUS_REDIS__MUST_BE_GOOD);
+    words[0] = "GET";
+    pytheus_redis__say(redis, words, 2, PYTHEUS_REDIS__TELLS_NUMBER);
     redis->found = 0;
-    redis->failed_step = 0;
-    err = pytheus_redis__exchange(redis, &redis->out, num_replies, pytheus_redis__take_greeting,
-                                  deadline);
+    redis->has_bad_step = false;
+    err = pytheus_redis__exchange(redis, &redis->out, redis->num_steps,
+                                  pytheus_redis__take_greeting, deadline);
     if (!err && redis->is_cluster) {
         (void)pytheus_redis__lost(redis, "is a Redis Cluster, where the keys of a metric are not "
                                          "in one place: use one that is none");
         return PYTHEUS_ERR_CONFIG;
     }
-    if (!err && redis->failed_step) {
-        char refusal[sizeof redis->refusal];
-        bool is_configured = redis->failed_step <= PYTHEUS_REDIS__SELECT &&
-                             strncmp(redis->refusal, "LOADING", 7) != 0;
-        memcpy(refusal, redis->refusal, sizeof refusal);
-        err = pytheus_redis__lost(redis, refusal);
-        err = is_configured ? PYTHEUS_ERR_CONFIG : err;
+    if (err || !redis->has_bad_step) {
+        return err;
     }
-    return err;
+    err = pytheus_redis__lost(redis, redis->refusal);
+    return pytheus_redis__may_pass(redis->refusal) ? err : PYTHEUS_ERR_CONFIG;
 }
 
+/* An empty transaction comes first: where there are none, what they hold would be done anyway. */
 static pytheus_err pytheus_redis__greet(pytheus_redis *redis, int64_t deadline) {
+    static const char *const info[] = {"INFO", "cluster"}, *const multi[] = {"MULTI"},
+                             *const exec[] = {"EXEC"};
+    const char *words[3];
+    size_t n = 0;
+    char db[16];
     redis->is_cluster = false;
-    pytheus_redis__add_greeting(redis);
+    pytheus_redis__begin_greeting(redis);
+    words[n++] = "AUTH";
+    if (redis->username) {
+        words[n++] = redis->username;
+    }
+    words[n++] = redis->password;
+    if (redis->password) {
+        pytheus_redis__say(redis, words, n, PYTHEUS_REDIS__MUST_BE_GOOD);
+    }
+    if (redis->db) {
+        *pytheus_redis__put_integer(db, redis->db) = '\0';
+        words[0] = "SELECT";
+        words[1] = db;
+        pytheus_redis__say(redis, words, 2, PYTHEUS_REDIS__MUST_BE_GOOD);
+    }
+    pytheus_redis__say(redis, multi, 1, PYTHEUS_REDIS__MUST_BE_GOOD);
+    pytheus_redis__say(redis, exec, 1, PYTHEUS_REDIS__MUST_BE_GOOD);
+    pytheus_redis__say(redis, info, 2, PYTHEUS_REDIS__TELLS_OF_CLUSTER);
     return pytheus_redis__watch(redis, deadline);
 }
 
@@ -2209,10 +2374,14 @@ static pytheus_err pytheus_redis__shake_hands(pytheus_redis *redis, int64_t dead
 
 /* -- connecting -- */
 
-static pytheus_err pytheus_redis__reach(pytheus_redis *redis) {
+static pytheus_err pytheus_redis__reach(pytheus_redis *redis, int64_t deadline) {
     struct timeval timeout;
-    timeout.tv_sec = redis->connect_ms / 1000;
-    timeout.tv_usec = redis->connect_ms % 1000 * 1000;
+    int ms = (int)(deadline - pytheus_redis__now());
+    if (ms <= 0) {
+        return pytheus_redis__lost(redis, "no time left to connect");
+    }
+    timeout.tv_sec = ms / 1000;
+    timeout.tv_usec = ms % 1000 * 1000;
     redis->context = redis->unix_socket_path
                          ? redisConnectUnixWithTimeout(redis->unix_socket_path, timeout)
                          : redisConnectWithTimeout(redis->host, redis->port, timeout);
@@ -2229,18 +2398,16 @@ static pytheus_err pytheus_redis__reach(pytheus_redis *redis) {
 
 static pytheus_err pytheus_redis__connect(pytheus_redis *redis, int64_t deadline) {
     pytheus_err err = PYTHEUS_OK;
-#ifdef PYTHEUS_REDIS_TLS
-    int64_t handshake = pytheus_redis__now() + redis->connect_ms;
-    handshake = handshake < deadline ? handshake : deadline;
-#endif
+    int64_t connected = pytheus_redis__now() + redis->connect_ms;
+    connected = connected < deadline ? connected : deadline;
     pytheus_redis__disconnect(redis);
     redis->is_refused = false;
 #ifdef PYTHEUS_REDIS_TLS
     err = redis->has_tls ? pytheus_redis__prepare_tls(redis) : PYTHEUS_OK;
 #endif
-    err = err ? err : pytheus_redis__reach(redis);
+    err = err ? err : pytheus_redis__reach(redis, connected);
 #ifdef PYTHEUS_REDIS_TLS
-    err = err || !redis->tls ? err : pytheus_redis__shake_hands(redis, handshake);
+    err = err || !redis->tls ? err : pytheus_redis__shake_hands(redis, connected);
 #endif
     err = err ? err : pytheus_redis__greet(redis, deadline);
     return redis->is_refused ? PYTHEUS_ERR_CONFIG : err;
@@ -2276,13 +2443,13 @@ static bool pytheus_redis__is_connected(pytheus_redis *redis) {
 static void pytheus_redis__take_transaction(pytheus_redis *redis, const redisReadTask *task,
                                             const char *text, size_t size, long long n) {
     pytheus_redis__transaction *transaction = &redis->transaction;
-    size_t step = redis->num_replies, last = transaction->num_changes + 1;
+    size_t step = redis->num_replies, last = transaction->num_commands + 1;
+    bool is_error = task->type == REDIS_REPLY_ERROR;
     (void)text;
     (void)size;
     (void)n;
     if (task->parent) {
-        if (step == last + 1 && task->type == REDIS_REPLY_ERROR &&
-            (size_t)task->idx < transaction->num_changes) {
+        if (step == last + 1 && is_error && (size_t)task->idx < transaction->num_commands) {
             transaction->changes[task->idx].has_failed = true;
         }
     } else if (step == last + 1) {
@@ -2290,22 +2457,10 @@ static void pytheus_redis__take_transaction(pytheus_redis *redis, const redisRea
                                : task->type == REDIS_REPLY_NIL ? PYTHEUS_REDIS__VOID
                                                                : PYTHEUS_REDIS__ABORTED;
         redis->is_broken |= task->type == REDIS_REPLY_STRING || task->type == REDIS_REPLY_INTEGER;
-    } else if (task->type == REDIS_REPLY_ERROR && step >= 1 && step < last) {
+    } else if (is_error && step >= 1 && step < last) {
         transaction->changes[step - 1].has_failed = true;
-    } else if (task->type == REDIS_REPLY_ERROR && step == last + 2) {
-        redis->is_broken = true; /* the key is not watched */
-    }
-}
-
-/* What Redis refused, or could not do, is told and kept back for a while. */
-static void pytheus_redis__refused(pytheus_redis *redis, pytheus_redis__series *series) {
-    bool is_told = series->refused_until != 0;
-    series->refused_until = pytheus_redis__now() + PYTHEUS_REDIS__REFUSED_SECONDS * 1000;
-    redis->flush_errors++;
-    if (!is_told) {
-        (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s", series->metric->name,
-                           redis->refusal[0] ? redis->refusal : "refused");
-        pytheus_redis__tell(redis, series->metric->name);
+    } else if (is_error && step != last) {
+        redis->is_broken = true; /* it is no transaction, or the key is not watched */
     }
 }
 
@@ -2313,6 +2468,27 @@ static void pytheus_redis__unlist(pytheus_redis__series *series) {
     if (series->row) {
         series->row->num_local--;
         series->row = NULL;
+    }
+}
+
+static void pytheus_redis__end_of(pytheus_redis__series *series) {
+    series->is_gone = true;
+    pytheus_redis__unlist(series);
+}
+
+/* What Redis refused, or could not do, is told and kept back for a while; but for removals, which
+   would take the values of who has the same labels by then. */
+static void pytheus_redis__refused(pytheus_redis *redis, const pytheus_redis__change *change) {
+    pytheus_redis__series *series = change->series;
+    if (change->is_removal) {
+        pytheus_redis__end_of(series);
+    }
+    series->refused_until = pytheus_redis__now() + PYTHEUS_REDIS__REFUSED_SECONDS * 1000;
+    pytheus_redis__count_error(redis);
+    if (!series->is_told) {
+        (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s", series->metric->name,
+                           redis->refusal[0] ? redis->refusal : "refused");
+        series->is_told = pytheus_redis__tell(redis, series->metric->name);
     }
 }
 
@@ -2325,18 +2501,17 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
         pytheus_redis__series *series = change->series;
         all_done = all_done && !change->has_failed;
         if (series && change->has_failed) {
-            pytheus_redis__refused(redis, series);
+            pytheus_redis__refused(redis, change);
         } else if (series && !change->is_removal) {
             series->acknowledged[change->value] = change->becomes;
         }
         if (series && change->is_last) {
             if (all_done && change->is_removal) {
-                series->is_gone = true;
-                pytheus_redis__unlist(series);
+                pytheus_redis__end_of(series);
             } else if (all_done) {
                 series->sets = change->sets;
                 series->is_known = true;
-                series->refused_until = 0;
+                series->is_told = false;
             }
             all_done = true;
         }
@@ -2344,122 +2519,161 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
     redis->base = transaction->number;
     transaction->number = 0;
     redis->last_flush = pytheus_redis__now();
-    redis->last_flush_time = pytheus_redis__wall_clock();
+    PYTHEUS_REDIS__STORE(&redis->last_flush_ms, (uint64_t)(pytheus_redis__wall_clock() * 1000));
 }
 
-/* After the server lost its data. Counters begin again; what gauges say is said again. */
+/* The server lost what it had of this process, or the last of it. With nothing at all counters begin
+   again, and what gauges say is said again; in an older state the gauges are as they were then, and
+   who says them again would count twice, or undo what others have set. */
 static void pytheus_redis__begin_again(pytheus_redis *redis) {
+    bool has_nothing = !redis->found;
     size_t i;
     (void)pthread_mutex_lock(&redis->lock);
     for (i = 0; i < redis->num_series; i++) {
         pytheus_redis__series *series = redis->series[i];
         series->is_known = false;
-        if (pytheus_redis__is_gauge(series->metric)) {
+        if (has_nothing && pytheus_redis__is_gauge(series->metric)) {
             memset((void *)series->acknowledged, 0, sizeof *series->acknowledged);
         }
-        if (series->metric->type < PYTHEUS_HISTOGRAM) {
+        if (has_nothing && series->metric->type < PYTHEUS_HISTOGRAM) {
             series->sets = 0;
         }
     }
     (void)pthread_mutex_unlock(&redis->lock);
     redis->transaction.number = 0;
     redis->base = redis->found;
-    redis->process_index = 0;
-    redis->has_begun_again = true;
+    if (redis->found < redis->process_since) {
+        redis->process_index = 0; /* which another process may have got meanwhile */
+    }
+    redis->must_look_again = true;
 }
 
-static pytheus_err pytheus_redis__send_transaction(pytheus_redis *redis, int64_t deadline);
+static void pytheus_redis__begin_text(pytheus_redis__transaction *transaction) {
+    pytheus_redis__clear(&transaction->text);
+    pytheus_redis__command_1(&transaction->text, "MULTI");
+}
 
-/* With the key watched and read: whether a transaction came whose answer did not. */
+static void pytheus_redis__end_text(pytheus_redis *redis, uint64_t becomes) {
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    const char *set[5];
+    char number[24], seconds[24];
+    *pytheus_redis__put_integer(number, (int64_t)becomes) = '\0';
+    *pytheus_redis__put_integer(seconds, PYTHEUS_REDIS__SEQUENCE_SECONDS) = '\0';
+    set[0] = "SET";
+    set[1] = redis->sequence_key;
+    set[2] = number;
+    set[3] = "EX";
+    set[4] = seconds;
+    pytheus_redis__command(text, set, 5);
+    pytheus_redis__command_1(text, "EXEC");
+    pytheus_redis__command_2(text, "WATCH", redis->sequence_key);
+}
+
+/* Nothing of the transaction is done, nor will be: its differences are differences again. */
+static void pytheus_redis__give_up(pytheus_redis *redis, uint64_t base) {
+    redis->base = base;
+    redis->transaction.number = 0;
+    redis->must_look_again = true;
+}
+
+static pytheus_err pytheus_redis__send_text(pytheus_redis *redis, int64_t deadline) {
+    redis->transaction.outcome = PYTHEUS_REDIS__UNKNOWN;
+    return pytheus_redis__exchange(redis, &redis->transaction.text,
+                                   redis->transaction.num_commands + 4,
+                                   pytheus_redis__take_transaction, deadline);
+}
+
+/* An empty transaction in the place of one that may still be on its way. */
+static pytheus_err pytheus_redis__send_fence(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_err err;
+    transaction->fence = ++redis->number;
+    transaction->num_commands = 0;
+    pytheus_redis__begin_text(transaction);
+    pytheus_redis__end_text(redis, transaction->fence);
+    err = pytheus_redis__send_text(redis, deadline);
+    if (!err && transaction->outcome == PYTHEUS_REDIS__ABORTED) {
+        err = pytheus_redis__lost(redis, redis->refusal);
+    }
+    return err;
+}
+
+/* With the key watched and read: what became of a transaction whose answer did not come. If it was
+   not done, then after a fence none of its copies will be. */
 static pytheus_err pytheus_redis__resolve(pytheus_redis *redis, int64_t deadline) {
     pytheus_redis__transaction *transaction = &redis->transaction;
-    if (transaction->number && redis->found == transaction->number) {
-        pytheus_redis__acknowledge(redis);
-        return PYTHEUS_OK;
-    }
-    if (redis->found != redis->base) {
-        pytheus_redis__begin_again(redis);
-        return PYTHEUS_OK;
-    }
-    if (!transaction->number) {
-        return PYTHEUS_OK;
-    }
-    transaction->was_sent_before = true;
-    return pytheus_redis__send_transaction(redis, deadline);
-}
-
-static bool pytheus_redis__refuses_all(const char *refusal) {
-    static const char *const all[] = {"OOM",         "READONLY",   "LOADING",
-                                      "MISCONF",     "NOREPLICAS", "MASTERDOWN",
-                                      "CLUSTERDOWN", "BUSY",       "NOAUTH"};
-    size_t i;
-    for (i = 0; i < sizeof all / sizeof *all; i++) {
-        if (strncmp(refusal, all[i], strlen(all[i])) == 0) {
-            return true;
+    pytheus_err err = PYTHEUS_OK;
+    while (!err && transaction->number && redis->found == redis->base) {
+        err = pytheus_redis__send_fence(redis, deadline);
+        if (!err && transaction->outcome == PYTHEUS_REDIS__DONE) {
+            pytheus_redis__give_up(redis, transaction->fence);
+            return PYTHEUS_OK;
+        }
+        if (!err) {
+            pytheus_redis__begin_greeting(redis);
+            err = pytheus_redis__watch(redis, deadline);
         }
     }
-    return false;
+    if (err || redis->found == redis->base) {
+        return err;
+    }
+    if (transaction->number && redis->found == transaction->number) {
+        pytheus_redis__acknowledge(redis);
+    } else if (transaction->number && redis->found == transaction->fence) {
+        pytheus_redis__give_up(redis, transaction->fence);
+    } else {
+        pytheus_redis__begin_again(redis);
+    }
+    return PYTHEUS_OK;
 }
 
 /* Nothing was done. Which series was to blame is known, unless the server takes nothing at all: it
    may have become a replica, so the name is looked up again. */
 static pytheus_err pytheus_redis__aborted(pytheus_redis *redis) {
     pytheus_redis__transaction *transaction = &redis->transaction;
-    char refusal[sizeof redis->refusal];
     bool refuses_all = pytheus_redis__refuses_all(redis->refusal), blames = false;
     size_t i;
-    memcpy(refusal, redis->refusal, sizeof refusal);
     for (i = 0; !refuses_all && i < transaction->num_changes; i++) {
         if (transaction->changes[i].has_failed && transaction->changes[i].series) {
-            pytheus_redis__refused(redis, transaction->changes[i].series);
+            pytheus_redis__refused(redis, &transaction->changes[i]);
             blames = true;
         }
-        transaction->changes[i].has_failed = false;
     }
-    if (!transaction->was_sent_before) {
-        transaction->number = 0;
-    }
-    if (blames && !transaction->number) {
+    pytheus_redis__give_up(redis, redis->base);
+    if (blames) {
         return PYTHEUS_OK;
     }
-    if (strncmp(refusal, "OOM", 3) != 0) {
-        return pytheus_redis__lost(redis, refusal);
+    if (strncmp(redis->refusal, "OOM", 3) != 0) {
+        return pytheus_redis__lost(redis, redis->refusal);
     }
-    return pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.120s", refusal);
+    return pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.120s", redis->refusal);
 }
 
 static pytheus_err pytheus_redis__send_transaction(pytheus_redis *redis, int64_t deadline) {
-    pytheus_redis__transaction *transaction = &redis->transaction;
-    pytheus_err err;
-    transaction->outcome = PYTHEUS_REDIS__UNKNOWN;
-    err = pytheus_redis__exchange(redis, &transaction->text, transaction->num_changes + 4,
-                                  pytheus_redis__take_transaction, deadline);
+    pytheus_err err = pytheus_redis__send_text(redis, deadline);
     if (err) {
         return err;
     }
-    if (transaction->outcome == PYTHEUS_REDIS__DONE) {
+    if (redis->transaction.outcome == PYTHEUS_REDIS__DONE) {
         pytheus_redis__acknowledge(redis);
         return PYTHEUS_OK;
     }
-    if (transaction->outcome == PYTHEUS_REDIS__ABORTED) {
+    if (redis->transaction.outcome == PYTHEUS_REDIS__ABORTED) {
         return pytheus_redis__aborted(redis);
     }
-    pytheus_redis__clear(&redis->out);
-    redis->first_step = PYTHEUS_REDIS__WATCH;
+    pytheus_redis__begin_greeting(redis);
     err = pytheus_redis__watch(redis, deadline);
     return err ? err : pytheus_redis__resolve(redis, deadline);
 }
 
 /* A connection whose key is watched, with nothing left open. */
 static pytheus_err pytheus_redis__be_connected(pytheus_redis *redis, int64_t deadline) {
-    pytheus_err err = PYTHEUS_OK;
-    if (!pytheus_redis__is_connected(redis)) {
-        err = pytheus_redis__connect(redis, deadline);
-        err = err ? err : pytheus_redis__resolve(redis, deadline);
-    } else if (redis->transaction.number) {
-        err = pytheus_redis__send_transaction(redis, deadline);
+    pytheus_err err;
+    if (pytheus_redis__is_connected(redis)) {
+        return PYTHEUS_OK;
     }
-    return err;
+    err = pytheus_redis__connect(redis, deadline);
+    return err ? err : pytheus_redis__resolve(redis, deadline);
 }
 
 /* ==== WHAT HAS CHANGED ==== */
@@ -2578,10 +2792,15 @@ static void pytheus_redis__touch(pytheus_redis *redis, pytheus_redis__metric *me
 /* What pytheus_redis_gauge_set_for says to an operation that waits for Redis. */
 static __thread uint64_t pytheus_redis__lasts_here;
 
+/* Milliseconds; 0: what the metric says. */
 static uint64_t pytheus_redis__lasts(const pytheus_redis__series *series) {
-    return series->slot
-               ? pytheus_redis__word(series, series->slot->num_words + PYTHEUS_REDIS__LASTS)
-               : pytheus_redis__lasts_here;
+    size_t n = series->slot ? series->slot->num_words : 0;
+    if (!series->slot) {
+        return pytheus_redis__lasts_here;
+    }
+    return pytheus_redis__word(series, n + PYTHEUS_REDIS__LASTS_SET) == pytheus_redis__sets(series)
+               ? pytheus_redis__word(series, n + PYTHEUS_REDIS__LASTS)
+               : 0;
 }
 
 /* How many milliseconds a value of an expiring gauge lasts. */
@@ -2637,7 +2856,7 @@ static void pytheus_redis__tell_fraction(pytheus_redis *redis, pytheus_redis__me
                            "redis: %.100s: a counter of this layout is a whole number: what is "
                            "added stays here until it is one",
                            metric->name);
-        pytheus_redis__tell(redis, metric->name);
+        (void)pytheus_redis__tell(redis, metric->name);
     }
 }
 
@@ -2775,11 +2994,20 @@ static bool pytheus_redis__has_process_gauges(pytheus_redis *redis) {
     return false;
 }
 
-static bool pytheus_redis__needs_index(pytheus_redis *redis) {
-    return !redis->process_index && !redis->ends && pytheus_redis__has_process_gauges(redis);
+/* How long its gauges outlive a process. */
+static int64_t pytheus_redis__process_seconds(const pytheus_redis *redis) {
+    int64_t flushes = (int64_t)redis->flush_ms * PYTHEUS_REDIS__PROCESS_FLUSHES / 1000;
+    return flushes > PYTHEUS_REDIS__PROCESS_SECONDS ? flushes : PYTHEUS_REDIS__PROCESS_SECONDS;
 }
 
-/* Gets a number for this process, if it needs one. */
+static bool pytheus_redis__needs_index(pytheus_redis *redis) {
+    return !redis->process_index && !PYTHEUS_REDIS__LOAD(&redis->ends) &&
+           redis->process_refused_until <= pytheus_redis__now() &&
+           pytheus_redis__has_process_gauges(redis);
+}
+
+/* Gets a number for this process, if it needs one. Where Redis gives none, only its own gauges are
+   not sent. */
 static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t deadline) {
     pytheus_err err;
     if (!pytheus_redis__needs_index(redis)) {
@@ -2792,9 +3020,13 @@ static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t dea
     }
     err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_index, deadline);
     if (!err && !redis->process_index) {
-        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: no number for this process: %.100s",
+        (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: no number for this process: %.100s",
                            redis->refusal);
+        redis->process_refused_until = pytheus_redis__now() + PYTHEUS_REDIS__REFUSED_SECONDS * 1000;
+        pytheus_redis__count_error(redis);
+        (void)pytheus_redis__tell(redis, "");
     }
+    redis->process_since = redis->number + 1;
     redis->process_refreshed = 0;
     return err;
 }
@@ -2891,7 +3123,7 @@ static void pytheus_redis__keep_process(pytheus_redis *redis) {
     pytheus_redis__transaction *transaction = &redis->transaction;
     char index[24], seconds[24];
     *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
-    *pytheus_redis__put_integer(seconds, PYTHEUS_REDIS__PROCESS_SECONDS) = '\0';
+    *pytheus_redis__put_integer(seconds, pytheus_redis__process_seconds(redis)) = '\0';
     pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
     if (!redis->scratch.failed && pytheus_redis__add_change(redis, NULL)) {
         pytheus_redis__command_3(&transaction->text, "SADD", redis->scratch.at, index);
@@ -2945,30 +3177,31 @@ static void pytheus_redis__end_process(pytheus_redis *redis, int64_t deadline) {
 
 /* ==== FLUSHING ==== */
 
-/* Copies the next series from *cursor on; 0: there are no more. */
-static size_t pytheus_redis__next_batch(pytheus_redis *redis, size_t *cursor,
-                                        pytheus_redis__series **batch) {
-    size_t i, n;
-    (void)pthread_mutex_lock(&redis->lock);
-    n = *cursor < redis->num_series ? redis->num_series - *cursor : 0;
-    n = n < (size_t)PYTHEUS_REDIS__BATCH ? n : (size_t)PYTHEUS_REDIS__BATCH;
-    for (i = 0; i < n; i++) {
-        batch[i] = redis->series[*cursor + i];
-        batch[i]->was_met = true;
-    }
-    (void)pthread_mutex_unlock(&redis->lock);
-    *cursor += n;
-    return n;
+/* Series that are looked at in one go. */
+typedef struct pytheus_redis__batch {
+    pytheus_redis__series *series[PYTHEUS_REDIS__BATCH];
+    bool is_removed[PYTHEUS_REDIS__BATCH];
+} pytheus_redis__batch;
+
+/* A gauge of this process alone is nobody's when it is closed. Under the lock. */
+static bool pytheus_redis__is_removed(const pytheus_redis__series *series) {
+    return series->is_removed || (series->is_closed && series->metric->across != PYTHEUS_SHARED);
 }
 
-/* A gauge of this process alone is nobody's when it is closed. */
-static bool pytheus_redis__is_removed(pytheus_redis *redis, const pytheus_redis__series *series) {
-    bool is_removed;
+/* Copies the series from this place on; 0: there are none. */
+static size_t pytheus_redis__next_batch(pytheus_redis *redis, size_t place,
+                                        pytheus_redis__batch *batch) {
+    size_t i, n;
     (void)pthread_mutex_lock(&redis->lock);
-    is_removed =
-        series->is_removed || (series->is_closed && series->metric->across != PYTHEUS_SHARED);
+    n = place < redis->num_series ? redis->num_series - place : 0;
+    n = n < (size_t)PYTHEUS_REDIS__BATCH ? n : (size_t)PYTHEUS_REDIS__BATCH;
+    for (i = 0; i < n; i++) {
+        batch->series[i] = redis->series[place + i];
+        batch->is_removed[i] = pytheus_redis__is_removed(batch->series[i]);
+        batch->series[i]->was_met = true;
+    }
     (void)pthread_mutex_unlock(&redis->lock);
-    return is_removed;
+    return n;
 }
 
 /* Room for the values of one series; NULL: no memory. */
@@ -2982,10 +3215,9 @@ static pytheus_redis__value *pytheus_redis__room_for_values(pytheus_redis *redis
 /* Adds what is to be sent of one series. Removals are sent before anything else, because the same
    labels may be in use again. */
 static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__series *series,
-                                      bool removals) {
-    bool is_removed = pytheus_redis__is_removed(redis, series);
-    if (series->is_gone || is_removed != removals || pytheus_redis__stays(series->metric) ||
-        series->refused_until > pytheus_redis__now()) {
+                                      bool is_removed) {
+    if (series->is_gone || pytheus_redis__stays(series->metric) ||
+        (!is_removed && series->refused_until > pytheus_redis__now())) {
         return;
     }
     if (is_removed && series->metric->across != PYTHEUS_SHARED && !series->is_known) {
@@ -3008,61 +3240,35 @@ static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__serie
 static void pytheus_redis__begin_transaction(pytheus_redis *redis) {
     pytheus_redis__transaction *transaction = &redis->transaction;
     transaction->number = ++redis->number;
-    pytheus_redis__clear(&transaction->text);
+    transaction->fence = 0;
     transaction->num_changes = 0;
     transaction->has_process = false;
-    transaction->was_sent_before = false;
-    pytheus_redis__command_1(&transaction->text, "MULTI");
+    pytheus_redis__begin_text(transaction);
 }
 
 static void pytheus_redis__end_transaction(pytheus_redis *redis) {
     pytheus_redis__transaction *transaction = &redis->transaction;
-    const char *set[5];
-    char number[24], seconds[24];
     if (transaction->has_process) {
         pytheus_redis__keep_process(redis);
     }
-    *pytheus_redis__put_integer(number, (int64_t)transaction->number) = '\0';
-    *pytheus_redis__put_integer(seconds, PYTHEUS_REDIS__SEQUENCE_SECONDS) = '\0';
-    set[0] = "SET";
-    set[1] = redis->sequence_key;
-    set[2] = number;
-    set[3] = "EX";
-    set[4] = seconds;
-    pytheus_redis__command(&transaction->text, set, 5);
-    pytheus_redis__command_1(&transaction->text, "EXEC");
-    pytheus_redis__command_2(&transaction->text, "WATCH", redis->sequence_key);
+    transaction->num_commands = transaction->num_changes;
+    pytheus_redis__end_text(redis, transaction->number);
 }
 
 /* Where a flush has got to in the list of series. */
 typedef struct pytheus_redis__progress {
     bool removals; /* first these, then the rest */
     bool has_all;
-    size_t cursor, end; /* what is made meanwhile is the next one's */
+    size_t all, left; /* places, and how many of them are to be looked at */
+    size_t place;
+    uint64_t newest; /* what is made meanwhile is the next one's */
 } pytheus_redis__progress;
 
-/* Puts into the transaction what has changed, up to its size. */
-static void pytheus_redis__fill_transaction(pytheus_redis *redis,
-                                            pytheus_redis__progress *progress) {
-    pytheus_redis__transaction *transaction = &redis->transaction;
-    pytheus_redis__series *batch[PYTHEUS_REDIS__BATCH];
-    while (!progress->has_all && !transaction->text.failed) {
-        size_t i, start = progress->cursor;
-        size_t n =
-            start < progress->end ? pytheus_redis__next_batch(redis, &progress->cursor, batch) : 0;
-        for (i = 0; i < n && transaction->num_changes < PYTHEUS_REDIS__MOST_COMMANDS; i++) {
-            pytheus_redis__add_series(redis, batch[i], progress->removals);
-        }
-        progress->cursor = start + i;
-        if (i < n) {
-            return;
-        }
-        if (!n) {
-            progress->has_all = !progress->removals;
-            progress->removals = false;
-            progress->cursor = 0;
-        }
-    }
+/* The rest begins where the last flush ran out of time, so that each series has its turn. */
+static void pytheus_redis__begin_pass(const pytheus_redis *redis,
+                                      pytheus_redis__progress *progress) {
+    progress->place = progress->removals ? 0 : redis->next_place;
+    progress->left = progress->all;
 }
 
 static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__progress *progress) {
@@ -3070,9 +3276,44 @@ static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__p
     (void)pthread_mutex_lock(&redis->lock);
     progress->removals = redis->has_removed || redis->num_closed > 0;
     progress->has_all = redis->write_through;
-    progress->cursor = 0;
-    progress->end = redis->num_series;
+    progress->all = redis->num_series;
+    progress->newest = redis->newest;
     (void)pthread_mutex_unlock(&redis->lock);
+    pytheus_redis__begin_pass(redis, progress);
+}
+
+/* Adds from a batch, up to the transaction's size; how many were looked at. */
+static size_t pytheus_redis__add_batch(pytheus_redis *redis,
+                                       const pytheus_redis__progress *progress,
+                                       const pytheus_redis__batch *batch, size_t n) {
+    size_t i;
+    for (i = 0; i < n && redis->transaction.num_changes < PYTHEUS_REDIS__MOST_COMMANDS; i++) {
+        if (batch->series[i]->age <= progress->newest &&
+            batch->is_removed[i] == progress->removals) {
+            pytheus_redis__add_series(redis, batch->series[i], batch->is_removed[i]);
+        }
+    }
+    return i;
+}
+
+/* Puts into the transaction what has changed, up to its size. */
+static void pytheus_redis__fill_transaction(pytheus_redis *redis,
+                                            pytheus_redis__progress *progress) {
+    const pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_redis__batch batch;
+    while (!progress->has_all && !transaction->text.failed &&
+           transaction->num_changes < PYTHEUS_REDIS__MOST_COMMANDS) {
+        size_t n = pytheus_redis__next_batch(redis, progress->place, &batch);
+        size_t looked_at = pytheus_redis__add_batch(redis, progress, &batch,
+                                                    n < progress->left ? n : progress->left);
+        progress->left = n || progress->place ? progress->left - looked_at : 0;
+        progress->place = n ? progress->place + looked_at : 0;
+        if (!progress->left) {
+            progress->has_all = !progress->removals;
+            progress->removals = false;
+            pytheus_redis__begin_pass(redis, progress);
+        }
+    }
 }
 
 /* Whether a connection is worth while. */
@@ -3109,28 +3350,35 @@ static pytheus_err pytheus_redis__flush_some(pytheus_redis *redis,
         return pytheus_redis__no_memory("flush");
     }
     err = pytheus_redis__send_transaction(redis, deadline);
-    if (redis->has_begun_again) {
-        redis->has_begun_again = false;
+    if (redis->must_look_again) {
+        redis->must_look_again = false;
         err = err ? err : pytheus_redis__know_process(redis, deadline);
         pytheus_redis__begin_progress(redis, progress);
     }
     return err;
 }
 
-/* Sends all differences, with the line taken. On an error they stay where they are. */
-static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadline) {
+/* Sends all differences, or, when it has had enough time, those that it has come to, with the line
+   taken. On an error they stay where they are. */
+static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadline,
+                                            int64_t enough) {
     pytheus_redis__progress progress;
     pytheus_err err = pytheus_redis__be_connected(redis, deadline);
     bool is_due = pytheus_redis__now() - redis->last_flush >
                   (int64_t)PYTHEUS_REDIS__SEQUENCE_REFRESH_SECONDS * 1000;
-    redis->has_begun_again = false;
+    redis->must_look_again = false;
     if (!err) {
         err = pytheus_redis__know_process(redis, deadline);
     }
     pytheus_redis__begin_progress(redis, &progress);
     while (!err && (!progress.has_all || is_due)) {
         err = pytheus_redis__flush_some(redis, &progress, &is_due, deadline);
+        if (pytheus_redis__now() >= enough) {
+            break;
+        }
     }
+    redis->next_place = progress.removals || progress.has_all ? redis->next_place : progress.place;
+    redis->has_rest = !progress.has_all;
     if (!err && redis->must_refresh) {
         redis->process_refreshed = pytheus_redis__now();
     }
@@ -3169,6 +3417,13 @@ static bool pytheus_redis__is_done(const pytheus_redis *redis, pytheus_redis__se
     return true;
 }
 
+/* What Redis never had need not be removed there, where such removals are too many to keep. */
+static bool pytheus_redis__is_spare(const pytheus_redis *redis,
+                                    const pytheus_redis__series *series) {
+    return series->is_removed && !series->is_known &&
+           redis->num_closed > PYTHEUS_REDIS__MOST_CLOSED;
+}
+
 static void pytheus_redis__reap(pytheus_redis *redis) {
     size_t i, kept = 0;
     (void)pthread_mutex_lock(&redis->lock);
@@ -3179,8 +3434,9 @@ static void pytheus_redis__reap(pytheus_redis *redis) {
                 series->is_closed
                     ? pytheus_redis__room_for_values(redis, series->metric->num_values)
                     : NULL;
-            if (values && pytheus_redis__is_done(redis, series, values)) {
-                pytheus_redis__free_series(redis, series);
+            if (values && (pytheus_redis__is_done(redis, series, values) ||
+                           pytheus_redis__is_spare(redis, series))) {
+                pytheus_redis__free_series(series);
                 redis->num_closed--;
             } else {
                 series->place = kept;
@@ -3193,22 +3449,24 @@ static void pytheus_redis__reap(pytheus_redis *redis) {
 }
 
 /* A flush, with the line taken. */
-static pytheus_err pytheus_redis__flush_now(pytheus_redis *redis, int64_t deadline) {
-    pytheus_err err = pytheus_redis__flush_all(redis, deadline);
+static pytheus_err pytheus_redis__flush_now(pytheus_redis *redis, int64_t deadline,
+                                            int64_t enough) {
+    pytheus_err err = pytheus_redis__flush_all(redis, deadline, enough);
     if (err) {
-        redis->flush_errors++;
-        pytheus_redis__tell(redis, "");
-    } else {
-        pytheus_redis__reap(redis);
-        if (!redis->news.is_new) {
-            redis->told[0] = '\0';
-        }
+        pytheus_redis__count_error(redis);
+    } else if (!redis->num_news) {
+        redis->told[0] = '\0';
     }
+    pytheus_redis__reap(redis);
     return err;
 }
 
 static int64_t pytheus_redis__deadline(const pytheus_redis *redis) {
     return pytheus_redis__now() + redis->connect_ms + redis->command_ms;
+}
+
+static int64_t pytheus_redis__half(int64_t deadline) {
+    return deadline - (deadline - pytheus_redis__now()) / 2;
 }
 
 static pytheus_err pytheus_redis__busy(void) {
@@ -3222,8 +3480,10 @@ static pytheus_err pytheus_redis__flush(void *user) {
     if (!pytheus_redis__take_line(redis, deadline)) {
         return pytheus_redis__busy();
     }
-    err = pytheus_redis__flush_now(redis, deadline);
-    redis->news.is_new = redis->news.is_new && !err; /* an error is told by who has called */
+    err = pytheus_redis__flush_now(redis, deadline, deadline);
+    if (!err && redis->has_rest) {
+        err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: there was no time to send all");
+    }
     pytheus_redis__free_line(redis);
     return err;
 }
@@ -3245,39 +3505,65 @@ static int pytheus_redis__pause(pytheus_redis *redis, pytheus_err err, int *wait
     return *wait / 2 + (int)(random % (uint64_t)(*wait / 2 + 1));
 }
 
-/* Why the thread was woken: the end, or something to clear away. */
-static bool pytheus_redis__must_end(pytheus_redis *redis) {
-    char bytes[64];
+/* Waits for the next flush; false: it is the last. */
+static bool pytheus_redis__rest(pytheus_redis *redis, int ms) {
+    int64_t until = pytheus_redis__now() + ms;
     bool ends;
-    (void)!read(redis->wake[0], bytes, sizeof bytes);
     (void)pthread_mutex_lock(&redis->lock);
+    while (!redis->ends && !redis->is_woken && pytheus_redis__now() < until) {
+        pytheus_redis__wait(&redis->wake, &redis->lock, until);
+    }
+    redis->is_woken = false;
     ends = redis->ends;
     (void)pthread_mutex_unlock(&redis->lock);
-    return ends;
+    return !ends;
+}
+
+/* A flush that tells of its own errors; *has_rest: there was no time for all. */
+static pytheus_err pytheus_redis__flush_alone(pytheus_redis *redis, int64_t deadline,
+                                              int64_t enough, bool *has_rest) {
+    pytheus_err err = PYTHEUS_OK;
+    *has_rest = false;
+    if (redis->context || pytheus_redis__has_something_to_say(redis)) {
+        err = pytheus_redis__flush_now(redis, deadline, enough);
+        *has_rest = redis->has_rest;
+    }
+    if (err) {
+        (void)pytheus_redis__tell(redis, "");
+    }
+    return err;
+}
+
+/* The last flush of a process, and the end of its own gauges. */
+static void pytheus_redis__say_goodbye(pytheus_redis *redis, int64_t deadline) {
+    bool has_rest;
+    if (!pytheus_redis__take_line(redis, deadline)) {
+        return;
+    }
+    (void)pytheus_redis__flush_alone(redis, deadline, deadline, &has_rest);
+    if (redis->context) {
+        pytheus_redis__end_process(redis, deadline);
+    }
+    pytheus_redis__free_line(redis);
 }
 
 static void *pytheus_redis__run(void *argument) {
     pytheus_redis *redis = (pytheus_redis *)argument;
     int wait = PYTHEUS_REDIS__FIRST_WAIT_MS, ms = redis->flush_ms;
-    struct pollfd woken;
-    woken.fd = redis->wake[0];
-    woken.events = POLLIN;
-    for (;;) {
-        int64_t deadline;
+    while (pytheus_redis__rest(redis, ms)) {
+        int64_t deadline = pytheus_redis__deadline(redis);
         pytheus_err err = PYTHEUS_OK;
-        woken.revents = 0;
-        if (poll(&woken, 1, ms) > 0 && pytheus_redis__must_end(redis)) {
-            return NULL;
-        }
-        deadline = pytheus_redis__deadline(redis);
+        bool has_rest = false;
         if (pytheus_redis__take_line(redis, deadline)) {
-            if (redis->context || pytheus_redis__has_something_to_say(redis)) {
-                err = pytheus_redis__flush_now(redis, deadline);
-            }
+            err = pytheus_redis__flush_alone(redis, deadline, pytheus_redis__half(deadline),
+                                             &has_rest);
             pytheus_redis__free_line(redis);
         }
         ms = pytheus_redis__pause(redis, err, &wait);
+        ms = has_rest && !err ? PYTHEUS_REDIS__FIRST_WAIT_MS : ms; /* others come between */
     }
+    pytheus_redis__say_goodbye(redis, redis->last_deadline);
+    return NULL;
 }
 
 /* Signals are the program's own threads' business. */
@@ -3300,31 +3586,27 @@ static void pytheus_redis__start_thread(pytheus_redis *redis) {
     if (redis->has_thread || redis->ends || redis->write_through) {
         return;
     }
-    if (pipe(redis->wake) != 0) {
-        redis->wake[0] = redis->wake[1] = -1;
-        return;
-    }
-    (void)fcntl(redis->wake[0], F_SETFD, FD_CLOEXEC);
-    (void)fcntl(redis->wake[1], F_SETFD, FD_CLOEXEC);
     redis->has_thread = pytheus_redis__start_quietly(redis) == 0;
-    if (!redis->has_thread) {
-        (void)close(redis->wake[0]);
-        (void)close(redis->wake[1]);
-    }
 }
 
-static void pytheus_redis__stop_thread(pytheus_redis *redis) {
+/* From now on there is only so much time. */
+static void pytheus_redis__ask_to_end(pytheus_redis *redis) {
+    (void)pthread_mutex_lock(&redis->lock);
+    PYTHEUS_REDIS__STORE(&redis->ends, true);
+    redis->last_deadline = pytheus_redis__deadline(redis);
+    (void)pthread_cond_signal(&redis->wake);
+    (void)pthread_mutex_unlock(&redis->lock);
+}
+
+/* The thread says goodbye, so that those of several backends wait side by side. */
+static void pytheus_redis__end(pytheus_redis *redis) {
     bool has_thread;
     (void)pthread_mutex_lock(&redis->lock);
     has_thread = redis->has_thread;
     redis->has_thread = false;
-    redis->ends = true;
     (void)pthread_mutex_unlock(&redis->lock);
-    if (has_thread) {
-        (void)!write(redis->wake[1], "", 1);
-        (void)pthread_join(redis->thread, NULL);
-        (void)close(redis->wake[0]);
-        (void)close(redis->wake[1]);
+    if (!has_thread || pthread_join(redis->thread, NULL) != 0) {
+        pytheus_redis__say_goodbye(redis, redis->last_deadline);
     }
 }
 
@@ -3333,29 +3615,45 @@ static void pytheus_redis__stop_thread(pytheus_redis *redis) {
 static pthread_mutex_t pytheus_redis__all_lock = PTHREAD_MUTEX_INITIALIZER;
 static pytheus_redis *pytheus_redis__all;
 
-/* The last flush of a process, and the end of its own gauges. */
-static void pytheus_redis__say_goodbye(pytheus_redis *redis) {
-    int64_t deadline = pytheus_redis__deadline(redis);
-    if (!pytheus_redis__take_line(redis, deadline)) {
-        return;
+/* One that has not ended, to end it; NULL: there are no more. */
+static pytheus_redis *pytheus_redis__claim_any(void) {
+    pytheus_redis *redis;
+    (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+    redis = pytheus_redis__all;
+    while (redis && (redis->is_claimed || redis->has_ended)) {
+        redis = redis->next;
     }
-    if (redis->context || pytheus_redis__has_something_to_say(redis)) {
-        (void)pytheus_redis__flush_now(redis, deadline);
+    if (redis) {
+        redis->is_claimed = redis->has_ended = true;
     }
-    if (redis->context) {
-        pytheus_redis__end_process(redis, deadline);
-    }
-    pytheus_redis__free_line(redis);
+    (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+    return redis;
 }
 
+/* false: exit is at it. */
+static bool pytheus_redis__claim(pytheus_redis *redis) {
+    bool was_claimed;
+    (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+    was_claimed = redis->is_claimed;
+    redis->is_claimed = true;
+    (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+    return !was_claimed;
+}
+
+/* Loggers that are told of the last flush may fork: no lock is held meanwhile. */
 static void pytheus_redis__at_exit(void) {
     pytheus_redis *redis;
     (void)pthread_mutex_lock(&pytheus_redis__all_lock);
     for (redis = pytheus_redis__all; redis; redis = redis->next) {
-        pytheus_redis__stop_thread(redis);
-        pytheus_redis__say_goodbye(redis);
+        pytheus_redis__ask_to_end(redis);
     }
     (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+    while ((redis = pytheus_redis__claim_any()) != NULL) {
+        pytheus_redis__end(redis);
+        (void)pthread_mutex_lock(&pytheus_redis__all_lock);
+        redis->is_claimed = false;
+        (void)pthread_mutex_unlock(&pytheus_redis__all_lock);
+    }
 }
 
 static void pytheus_redis__before_fork(void) {
@@ -3384,6 +3682,7 @@ static void pytheus_redis__after_fork(void) {
 }
 
 static void pytheus_redis__prepare_process(void) {
+    pytheus_redis__prepare_reader();
 #ifdef PYTHEUS_REDIS_TLS
     (void)OPENSSL_init_ssl(0, NULL); /* what is registered first goes last at exit */
 #endif
@@ -3393,8 +3692,6 @@ static void pytheus_redis__prepare_process(void) {
 }
 
 static void pytheus_redis__link(pytheus_redis *redis) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, pytheus_redis__prepare_process);
     (void)pthread_mutex_lock(&pytheus_redis__all_lock);
     redis->next = pytheus_redis__all;
     pytheus_redis__all = redis;
@@ -3449,7 +3746,8 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
 static void pytheus_redis__forked(void *user) {
     pytheus_redis *redis = (pytheus_redis *)user;
     size_t i;
-    (void)pthread_cond_init(&redis->line_is_free, NULL);
+    pytheus_redis__condition_init(&redis->line_is_free);
+    pytheus_redis__condition_init(&redis->wake);
     if (redis->line_is_taken) {
         pytheus_redis__drop_hands(redis);
     }
@@ -3467,10 +3765,8 @@ static void pytheus_redis__forked(void *user) {
     pytheus_redis__new_identity(redis);
     redis->number = redis->base = 0;
     redis->process_index = 0;
-    redis->ends = false;
-    if (redis->has_thread) {
-        (void)close(redis->wake[0]);
-        (void)close(redis->wake[1]);
+    redis->ends = redis->is_claimed = redis->has_ended = false;
+    if (redis->has_thread) { /* nobody can see when the child first adds to what it has got */
         redis->has_thread = false;
         pytheus_redis__start_thread(redis);
     }
@@ -3479,8 +3775,9 @@ static void pytheus_redis__forked(void *user) {
 
 /* ==== PAGES ==== */
 
-static uint64_t pytheus_redis__hash(const char *text, size_t size) {
-    uint64_t hash = size, word;
+/* Label values may be chosen by whom the program serves: the seed is not for them to know. */
+static uint64_t pytheus_redis__hash(uint64_t seed, const char *text, size_t size) {
+    uint64_t hash = seed ^ size, word;
     for (; size >= 8; text += 8, size -= 8) {
         memcpy(&word, text, 8);
         hash = (hash ^ word) * UINT64_C(0x9e3779b97f4a7c15);
@@ -3514,7 +3811,7 @@ static void pytheus_redis__fill_entries(pytheus_redis__metric *metric) {
     memset((void *)metric->entries, 0, metric->num_entries * sizeof *metric->entries);
     for (i = 0; i < metric->num_spellings; i++) {
         pytheus_redis__spelling *spelling = metric->spellings[i];
-        uint64_t hash = pytheus_redis__hash(spelling->text, spelling->size);
+        uint64_t hash = pytheus_redis__hash(metric->seed, spelling->text, spelling->size);
         pytheus_redis__entry *entry =
             pytheus_redis__entry_of(metric, hash, spelling->text, spelling->size);
         entry->hash = hash;
@@ -3542,7 +3839,7 @@ static pytheus_redis__spelling *pytheus_redis__add_spelling(pytheus_redis *redis
                                                             const char *text, size_t size,
                                                             pytheus_redis__row *row) {
     size_t n = metric->num_spellings;
-    uint64_t hash = pytheus_redis__hash(text, size);
+    uint64_t hash = pytheus_redis__hash(metric->seed, text, size);
     pytheus_redis__spelling *spelling;
     pytheus_redis__entry *entry;
     if (!pytheus_redis__grow((void **)&metric->spellings, n, &metric->spellings_room,
@@ -3573,7 +3870,8 @@ static pytheus_redis__spelling *pytheus_redis__add_spelling(pytheus_redis *redis
 static pytheus_redis__spelling *pytheus_redis__find_spelling(pytheus_redis__metric *metric,
                                                              const char *text, size_t size) {
     return metric->num_entries
-               ? pytheus_redis__entry_of(metric, pytheus_redis__hash(text, size), text, size)
+               ? pytheus_redis__entry_of(metric, pytheus_redis__hash(metric->seed, text, size),
+                                         text, size)
                      ->spelling
                : NULL;
 }
@@ -3648,7 +3946,8 @@ static pytheus_redis__row *pytheus_redis__row_new(pytheus_redis__metric *metric,
 }
 
 /* The values of a field in declared order, and behind them that of one label more, if there is to
-   be one; false: these are not the metric's labels. */
+   be one; false: these are not the metric's labels, or there was no memory, which the reading
+   remembers. */
 static bool pytheus_redis__values_of_field(pytheus_redis *redis,
                                            const pytheus_redis__metric *metric, const char *text,
                                            size_t size, const char **values, const char *more) {
@@ -3698,7 +3997,7 @@ static pytheus_redis__row *pytheus_redis__row_of(pytheus_redis *redis,
             row = NULL;
         }
     }
-    redis->reading.no_memory |= row == NULL;
+    redis->reading.no_memory |= !row;
     pytheus_redis__bytes_free(&own);
     return row;
 }
@@ -3723,12 +4022,13 @@ static pytheus_redis__spelling *pytheus_redis__spelling_of(pytheus_redis *redis,
     return known ? known : pytheus_redis__add_spelling(redis, metric, text, size, row);
 }
 
-/* Whether a gauge has an own process's value; sums, or the one that counts. */
+/* Sums, or the one that counts. */
 static void pytheus_redis__combine(const pytheus_redis__metric *metric, pytheus_redis__row *row,
                                    size_t value, double v, double changed) {
     double *total = &row->values[value];
     bool takes = true;
-    if (!pytheus_redis__is_gauge(metric) || metric->across == PYTHEUS_SUM) {
+    if (!pytheus_redis__is_gauge(metric) || metric->across == PYTHEUS_SHARED ||
+        metric->across == PYTHEUS_SUM) {
         *total += v;
         return;
     }
@@ -3762,11 +4062,30 @@ static void pytheus_redis__add_to_row(pytheus_redis *redis, const pytheus_redis_
 static void pytheus_redis__unreadable(pytheus_redis *redis, pytheus_redis__metric *metric,
                                       const char *what, const char *text, size_t size) {
     if (!metric->is_told) {
-        metric->is_told = true;
         (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.80s: %s: %.*s", metric->name, what,
                            (int)(size < 100 ? size : 100), text);
-        pytheus_redis__tell(redis, metric->name);
+        metric->is_told = pytheus_redis__tell(redis, metric->name);
     }
+}
+
+/* An error in the place of a key of the metric: a bad key costs no page, but a server does that
+   takes nothing at all. */
+static void pytheus_redis__not_read(pytheus_redis *redis, pytheus_redis__metric *metric,
+                                    const char *text, size_t size) {
+    if (pytheus_redis__refuses_all(text)) {
+        redis->reading.is_refused = true;
+        (void)snprintf(redis->refusal, sizeof redis->refusal, "%.*s",
+                       (int)(size < 120 ? size : 120), text);
+    } else {
+        pytheus_redis__unreadable(redis, metric, "can't be read", text, size);
+    }
+}
+
+/* Of observations: whole, and finite. */
+static bool pytheus_redis__is_count(double v) {
+    const double all_are_whole = 9007199254740992.0;
+    return v >= 0 && pytheus_redis__is_finite(v) &&
+           (v >= all_are_whole || pytheus_redis__same((double)(int64_t)v, v));
 }
 
 static void pytheus_redis__take_number(pytheus_redis *redis, pytheus_redis__metric *metric,
@@ -3778,8 +4097,8 @@ static void pytheus_redis__take_number(pytheus_redis *redis, pytheus_redis__metr
     }
     if (!pytheus_redis__read_number(text, size, &v)) {
         pytheus_redis__unreadable(redis, metric, "not a number", text, size);
-    } else if (!pytheus_redis__is_gauge(metric) && !(v >= 0) &&
-               (value != 0 || metric->type == PYTHEUS_COUNTER)) {
+    } else if ((metric->type == PYTHEUS_COUNTER && !(v >= 0)) ||
+               (value != 0 && !pytheus_redis__is_count(v))) {
         pytheus_redis__unreadable(redis, metric, "not a count", text, size);
     } else {
         pytheus_redis__add_to_row(redis, metric, row, value, v, 0);
@@ -3818,8 +4137,7 @@ static void pytheus_redis__take_page(pytheus_redis *redis, const redisReadTask *
         return;
     }
     if (task->type == REDIS_REPLY_ERROR && !task->parent) {
-        reading->is_refused |= pytheus_redis__refuses_all(redis->refusal);
-        pytheus_redis__unreadable(redis, read->metric, "can't be read", text, size);
+        pytheus_redis__not_read(redis, read->metric, text, size);
     } else if (task->type == REDIS_REPLY_ARRAY && !task->parent) {
         read->metric->next_spelling = 0;
     } else if (task->type != REDIS_REPLY_STRING) {
@@ -3894,16 +4212,49 @@ static void pytheus_redis__take_processes(pytheus_redis *redis, const redisReadT
 /* The metric of a field "name {labels}"; *labels are those. */
 static pytheus_redis__metric *pytheus_redis__process_metric(pytheus_redis *redis, const char *text,
                                                             size_t size, size_t *labels) {
-    pytheus_redis__metric *metric = NULL;
+    const pytheus_redis__reading *reading = &redis->reading;
     const char *blank = (const char *)memchr(text, ' ', size);
-    *labels = blank ? (size_t)(blank - text) + 1 : 0;
-    while (blank && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
-        if (metric->across != PYTHEUS_SHARED && strlen(metric->name) == *labels - 1 &&
-            memcmp(metric->name, text, *labels - 1) == 0) {
+    size_t from = 0, to = blank ? reading->num_gauges : 0,
+           name = blank ? (size_t)(blank - text) : 0;
+    *labels = name + 1;
+    while (from < to) {
+        size_t middle = from + (to - from) / 2;
+        pytheus_redis__metric *metric = reading->gauges[middle];
+        int order = strncmp(text, metric->name, name);
+        if (order == 0 && !metric->name[name]) {
             return metric;
         }
+        from = order > 0 ? middle + 1 : from;
+        to = order > 0 ? to : middle;
     }
     return NULL;
+}
+
+static int pytheus_redis__by_name(const void *a, const void *b) {
+    return strcmp((*(pytheus_redis__metric *const *)a)->name,
+                  (*(pytheus_redis__metric *const *)b)->name);
+}
+
+/* false: no memory. */
+static bool pytheus_redis__list_gauges(pytheus_redis *redis) {
+    pytheus_redis__reading *reading = &redis->reading;
+    pytheus_redis__metric *metric = NULL;
+    reading->num_gauges = 0;
+    while ((metric = pytheus_redis__next_current(redis, metric)) != NULL) {
+        if (metric->across == PYTHEUS_SHARED) {
+            continue;
+        }
+        if (!pytheus_redis__grow((void **)&reading->gauges, reading->num_gauges,
+                                 &reading->gauges_room, sizeof(pytheus_redis__metric *))) {
+            return false;
+        }
+        reading->gauges[reading->num_gauges++] = metric;
+    }
+    if (reading->num_gauges) {
+        qsort(reading->gauges, reading->num_gauges, sizeof(pytheus_redis__metric *),
+              pytheus_redis__by_name);
+    }
+    return true;
 }
 
 /* A row of its own for each process; what tells them apart stands behind the labels. */
@@ -3930,8 +4281,9 @@ static pytheus_redis__row *pytheus_redis__row_of_process(pytheus_redis *redis,
         if (row && !spelling) {
             spelling = pytheus_redis__add_spelling(redis, metric, name.at, name.used, row);
         }
+        redis->reading.no_memory |= !spelling;
     }
-    redis->reading.no_memory |= name.failed || (row && !spelling);
+    redis->reading.no_memory |= name.failed;
     pytheus_redis__bytes_free(&name);
     return spelling ? spelling->row : NULL;
 }
@@ -4002,7 +4354,10 @@ static pytheus_err pytheus_redis__read_processes(pytheus_redis *redis, int64_t d
     pytheus_redis__reading *reading = &redis->reading;
     pytheus_err err;
     size_t i;
-    if (!pytheus_redis__has_process_gauges(redis)) {
+    if (!pytheus_redis__list_gauges(redis)) {
+        return pytheus_redis__no_memory("page");
+    }
+    if (!reading->num_gauges) {
         return PYTHEUS_OK;
     }
     reading->num_processes = 0;
@@ -4034,7 +4389,7 @@ static pytheus_err pytheus_redis__read_hashes(pytheus_redis *redis, int64_t dead
     pytheus_err err = PYTHEUS_OK;
     pytheus_redis__clear(&redis->out);
     redis->reading.num_reads = redis->reading.num_replies = 0;
-    while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+    while (!err && (metric = pytheus_redis__next_current(redis, metric)) != NULL) {
         size_t i, n = metric->num_values;
         bool is_read = metric->across == PYTHEUS_SHARED && !pytheus_redis__stays(metric);
         for (i = 0; !err && i < n && is_read; i++) {
@@ -4050,14 +4405,14 @@ static pytheus_err pytheus_redis__read_hashes(pytheus_redis *redis, int64_t dead
 
 /* The rows of this process's series, which are on the page whatever Redis has. */
 static bool pytheus_redis__list_rows(pytheus_redis *redis) {
-    pytheus_redis__series *batch[PYTHEUS_REDIS__BATCH];
-    size_t cursor = 0, n, i;
-    while ((n = pytheus_redis__next_batch(redis, &cursor, batch)) > 0) {
+    pytheus_redis__batch batch;
+    size_t place, n, i;
+    for (place = 0; (n = pytheus_redis__next_batch(redis, place, &batch)) > 0; place += n) {
         for (i = 0; i < n; i++) {
-            pytheus_redis__series *series = batch[i];
+            pytheus_redis__series *series = batch.series[i];
             pytheus_redis__spelling *spelling;
             if (series->row || series->is_gone || series->metric->across != PYTHEUS_SHARED ||
-                pytheus_redis__stays(series->metric) || pytheus_redis__is_removed(redis, series)) {
+                pytheus_redis__stays(series->metric) || batch.is_removed[i]) {
                 continue;
             }
             spelling = pytheus_redis__spelling_of(redis, series->metric, series->field,
@@ -4172,16 +4527,16 @@ static void pytheus_redis__emit_own(pytheus_emitter *out, pytheus_type type, con
     (void)pytheus_emit_sample(out, &sample);
 }
 
-static void pytheus_redis__emit_state(pytheus_redis *redis, pytheus_emitter *out, bool up) {
+static void pytheus_redis__emit_state(const pytheus_redis *redis, pytheus_emitter *out, bool up) {
     pytheus_redis__emit_own(out, PYTHEUS_GAUGE, "pytheus_redis_up",
                             "Whether Redis answered when this page was written.", up);
     pytheus_redis__emit_own(out, PYTHEUS_COUNTER, "pytheus_redis_flush_errors_total",
                             "Flushes of this process, and series in them, that Redis did not take; "
                             "what they held is sent later.",
-                            (double)redis->flush_errors);
+                            (double)PYTHEUS_REDIS__LOAD(&redis->flush_errors));
     pytheus_redis__emit_own(out, PYTHEUS_GAUGE, "pytheus_redis_last_flush_timestamp_seconds",
                             "When Redis last took something from this process.",
-                            redis->last_flush_time);
+                            (double)PYTHEUS_REDIS__LOAD(&redis->last_flush_ms) / 1000);
 }
 
 /* Not met on this page, and of no series of this process. */
@@ -4227,19 +4582,22 @@ static void pytheus_redis__forget_gone(pytheus_redis *redis, pytheus_redis__metr
 
 static void pytheus_redis__emit_all(pytheus_redis *redis, pytheus_emitter *out) {
     pytheus_redis__metric *metric = NULL;
-    while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+    while ((metric = pytheus_redis__next_current(redis, metric)) != NULL) {
         pytheus_redis__emit_metric(redis, out, metric);
         pytheus_redis__forget_gone(redis, metric);
     }
     pytheus_redis__emit_state(redis, out, true);
 }
 
-/* Reads what Redis has, after sending what this process has. A server that takes nothing may still
-   be read. */
+/* Reads what Redis has, after sending what this process has, but for half of the time at most. A
+   server that is full may still be read. */
 static pytheus_err pytheus_redis__read_page(pytheus_redis *redis, int64_t deadline) {
-    pytheus_err err = pytheus_redis__flush_now(redis, deadline);
+    pytheus_err err = pytheus_redis__flush_now(redis, deadline, pytheus_redis__half(deadline));
     if (err && !redis->context) {
         return err;
+    }
+    if (err) {
+        (void)pytheus_redis__tell(redis, "");
     }
     redis->page++;
     redis->reading.no_memory = redis->reading.is_refused = false;
@@ -4252,20 +4610,20 @@ static pytheus_err pytheus_redis__read_page(pytheus_redis *redis, int64_t deadli
 static pytheus_err pytheus_redis__generate(void *user, pytheus_emitter *out) {
     pytheus_redis *redis = (pytheus_redis *)user;
     int64_t deadline = pytheus_redis__deadline(redis);
-    pytheus_err err;
-    if (!pytheus_redis__take_line(redis, deadline)) {
-        return pytheus_redis__busy();
-    }
-    err = pytheus_redis__read_page(redis, deadline);
+    bool has_line = pytheus_redis__take_line(redis, deadline);
+    pytheus_err err = has_line ? pytheus_redis__read_page(redis, deadline) : pytheus_redis__busy();
     if (!err) {
         pytheus_redis__emit_all(redis, out);
     } else if (redis->serve_own) {
         pytheus_redis__emit_state(redis, out, false);
+        if (has_line) {
+            (void)pytheus_redis__tell(redis, "");
+        }
         err = PYTHEUS_OK;
-    } else {
-        redis->news.is_new = false; /* who wants the page tells it */
     }
-    pytheus_redis__free_line(redis);
+    if (has_line) {
+        pytheus_redis__free_line(redis);
+    }
     return err;
 }
 
@@ -4300,10 +4658,10 @@ static size_t pytheus_redis__value_of_cell(const pytheus_redis__metric *metric,
     return 2 + i;
 }
 
-/* Under the lock: a metric by its name alone, because cells are described one at a time. */
+/* A metric by its name alone, because cells are described one at a time. */
 static pytheus_redis__metric *pytheus_redis__metric_named(pytheus_redis *redis, const char *name) {
     pytheus_redis__metric *metric = NULL, *found = NULL;
-    while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+    while ((metric = pytheus_redis__next_current(redis, metric)) != NULL) {
         found = strcmp(metric->name, name) == 0 ? metric : found;
     }
     return found;
@@ -4404,7 +4762,6 @@ static pytheus_err pytheus_redis__try_operation(pytheus_redis *redis,
     if (err && transaction->number) {
         err = pytheus_redis__be_connected(redis, deadline);
     }
-    transaction->number = 0;
     for (i = 0; !err && i < transaction->num_changes; i++) {
         if (transaction->changes[i].has_failed) {
             err = pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %.100s",
@@ -4426,8 +4783,9 @@ static pytheus_err pytheus_redis__do(pytheus_redis *redis,
         return pytheus_redis__busy();
     }
     err = pytheus_redis__try_operation(redis, operation, deadline);
-    redis->flush_errors += err != PYTHEUS_OK;
-    redis->news.is_new = false;
+    if (err) {
+        pytheus_redis__count_error(redis);
+    }
     pytheus_redis__free_line(redis);
     return err;
 }
@@ -4525,7 +4883,6 @@ static pytheus_err pytheus_redis__cell_get(void *user, void *place, double *valu
         return pytheus_redis__busy();
     }
     err = pytheus_redis__read_cell(redis, (pytheus_redis__cell *)place, value, deadline);
-    redis->news.is_new = false;
     pytheus_redis__free_line(redis);
     return err;
 }
@@ -4563,7 +4920,6 @@ static pytheus_err pytheus_redis__cell_remove(void *user, void *place) {
         count.value = 1;
         err = pytheus_redis__try_removal(redis, &count, deadline);
     }
-    redis->news.is_new = false;
     pytheus_redis__free_line(redis);
     return err;
 }
@@ -4752,7 +5108,7 @@ static void pytheus_redis__keep_key(pytheus_redis *redis, const pytheus_redis__s
     if (metric->expire_seconds > 0) {
         pytheus_redis__put_lasting(number, series);
     } else if (metric->across != PYTHEUS_SHARED) {
-        *pytheus_redis__put_integer(number, PYTHEUS_REDIS__PROCESS_SECONDS * 1000) = '\0';
+        *pytheus_redis__put_integer(number, pytheus_redis__process_seconds(redis) * 1000) = '\0';
     } else if (redis->expire_seconds > 0) {
         *pytheus_redis__put_integer(number, redis->expire_seconds) = '\0';
         verb = "EXPIRE";
@@ -4804,13 +5160,14 @@ static void pytheus_redis__ask_key(pytheus_redis *redis, pytheus_redis__bytes *o
 }
 
 static void pytheus_redis__end_own_keys(pytheus_redis *redis, int64_t deadline) {
-    pytheus_redis__series *batch[PYTHEUS_REDIS__BATCH];
-    size_t cursor = 0, num_commands = 0, n, i;
+    pytheus_redis__batch batch;
+    size_t place, num_commands = 0, n, i;
     pytheus_redis__clear(&redis->out);
-    while ((n = pytheus_redis__next_batch(redis, &cursor, batch)) > 0) {
+    for (place = 0; (n = pytheus_redis__next_batch(redis, place, &batch)) > 0; place += n) {
         for (i = 0; i < n; i++) {
-            if (batch[i]->metric->across != PYTHEUS_SHARED && batch[i]->is_known) {
-                num_commands += pytheus_redis__remove_key(redis, &redis->out, batch[i], 0);
+            const pytheus_redis__series *series = batch.series[i];
+            if (series->metric->across != PYTHEUS_SHARED && series->is_known) {
+                num_commands += pytheus_redis__remove_key(redis, &redis->out, series, 0);
             }
         }
     }
@@ -4931,8 +5288,7 @@ static void pytheus_redis__take_keys(pytheus_redis *redis, const redisReadTask *
     }
     metric = reading->reads[redis->num_replies].metric;
     if (task->type == REDIS_REPLY_ERROR && !task->parent) {
-        reading->is_refused |= pytheus_redis__refuses_all(redis->refusal);
-        pytheus_redis__unreadable(redis, metric, "can't be read", text, size);
+        pytheus_redis__not_read(redis, metric, text, size);
     } else if (task->type == REDIS_REPLY_ARRAY && !task->parent) {
         metric->next_spelling = 0;
     } else if (task->type == REDIS_REPLY_STRING && task->parent) {
@@ -4966,7 +5322,7 @@ static void pytheus_redis__take_value(pytheus_redis *redis, const redisReadTask 
     if (task->type == REDIS_REPLY_STRING) {
         pytheus_redis__take_number(redis, member->metric, member->value, text, size);
     } else if (task->type == REDIS_REPLY_ERROR) {
-        pytheus_redis__unreadable(redis, member->metric, "can't be read", text, size);
+        pytheus_redis__not_read(redis, member->metric, text, size);
     } else if (task->type == REDIS_REPLY_NIL) {
         member->is_dead = reading->has_dead = true;
     }
@@ -5030,7 +5386,7 @@ static pytheus_err pytheus_redis__read_groups(pytheus_redis *redis, int64_t dead
     pytheus_err err = PYTHEUS_OK;
     pytheus_redis__clear(&redis->out);
     reading->num_reads = reading->num_members = 0;
-    while (!err && (metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
+    while (!err && (metric = pytheus_redis__next_current(redis, metric)) != NULL) {
         if (!pytheus_redis__stays(metric)) {
             reading->reads[reading->num_reads++].metric = metric;
             pytheus_redis__command_2(&redis->out, "SMEMBERS", metric->group.at);
@@ -5102,6 +5458,7 @@ static void pytheus_redis__free(pytheus_redis *redis) {
     PYTHEUS_REDIS_FREE(redis->series);
     PYTHEUS_REDIS_FREE(redis->transaction.changes);
     PYTHEUS_REDIS_FREE(redis->reading.processes);
+    PYTHEUS_REDIS_FREE(redis->reading.gauges);
     PYTHEUS_REDIS_FREE(redis->reading.members);
     pytheus_redis__bytes_free(&redis->transaction.text);
     pytheus_redis__bytes_free(&redis->out);
@@ -5110,21 +5467,25 @@ static void pytheus_redis__free(pytheus_redis *redis) {
     pytheus_redis__bytes_free(&redis->key);
     PYTHEUS_REDIS_FREE(redis->texts);
     (void)pthread_cond_destroy(&redis->line_is_free);
+    (void)pthread_cond_destroy(&redis->wake);
     (void)pthread_mutex_destroy(&redis->lock);
     PYTHEUS_REDIS_FREE(redis);
 }
 
 static void pytheus_redis__destroy(void *user) {
     pytheus_redis *redis = (pytheus_redis *)user;
-    pytheus_redis__stop_thread(redis);
+    if (!pytheus_redis__claim(redis)) {
+        return;
+    }
+    pytheus_redis__ask_to_end(redis);
+    pytheus_redis__end(redis);
     pytheus_redis__unlink(redis);
-    pytheus_redis__say_goodbye(redis);
     pytheus_redis__free(redis);
 }
 
 static pytheus_err pytheus_redis__metric_open(void *user, const pytheus_series_desc *desc) {
     pytheus_redis *redis = (pytheus_redis *)user;
-    const pytheus_redis__metric *metric;
+    pytheus_redis__metric *metric;
     const char *objection = redis->layout->objection(desc);
     if (objection) {
         return pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: %.100s: %s", desc->metric, objection);
@@ -5138,6 +5499,7 @@ static pytheus_err pytheus_redis__metric_open(void *user, const pytheus_series_d
     if (!metric) {
         return pytheus_redis__no_memory(desc->metric);
     }
+    pytheus_redis__replace(redis, metric);
     return redis->write_through && pytheus_redis__stays(metric)
                ? pytheus_fail(PYTHEUS_ERR_BACKEND,
                               "redis: %.100s: with write_through there are no infos and statesets",
@@ -5181,18 +5543,22 @@ static int pytheus_redis__hex(char c) {
                                                     : -1;
 }
 
-/* %40 becomes @, in place. */
-static void pytheus_redis__unescape(char *text) {
+/* %40 becomes @, in place. false: there is a NUL in it. */
+static bool pytheus_redis__unescape(char *text) {
     char *out = text;
     for (; *text; text++) {
         if (*text == '%' && pytheus_redis__hex(text[1]) >= 0 && pytheus_redis__hex(text[2]) >= 0) {
-            *out++ = (char)(pytheus_redis__hex(text[1]) * 16 + pytheus_redis__hex(text[2]));
+            *out = (char)(pytheus_redis__hex(text[1]) * 16 + pytheus_redis__hex(text[2]));
             text += 2;
+            if (!*out++) {
+                return false;
+            }
         } else {
             *out++ = *text;
         }
     }
     *out = '\0';
+    return true;
 }
 
 /* All digits, up to most; -1: not so. */
@@ -5210,89 +5576,121 @@ static int pytheus_redis__small_number(const char *text, int most) {
     return n <= most ? n : -1;
 }
 
-/* user:password@ at the begin of *rest. */
-static void pytheus_redis__read_user(pytheus_redis_desc *desc, char **rest) {
-    char *at = strchr(*rest, '@'), *slash = strchr(*rest, '/'), *colon;
-    if (!at || (slash && slash < at && **rest != '/')) {
-        return;
+/* A url is not told: there may be a password anywhere in it. */
+static pytheus_err pytheus_redis__bad_url(const char *why) {
+    return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: the url %s", why);
+}
+
+static pytheus_err pytheus_redis__take_text(const char **member, char *text) {
+    if (!pytheus_redis__unescape(text)) {
+        return pytheus_redis__bad_url("has %00 in it");
+    }
+    if (*text && !*member) {
+        *member = text;
+    }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus_redis__take_db(pytheus_redis_desc *desc, const char *text) {
+    int n = pytheus_redis__small_number(text, 1000000);
+    if (n < 0) {
+        return pytheus_redis__bad_url("has no number of a database behind the server");
+    }
+    desc->db = desc->db ? desc->db : n;
+    return PYTHEUS_OK;
+}
+
+/* user:password@ at the begin of *rest, up to the last @ before a path. */
+static pytheus_err pytheus_redis__read_user(pytheus_redis_desc *desc, char **rest) {
+    char *user = *rest, *at = user + strcspn(user, "/?#"), *colon;
+    pytheus_err err = PYTHEUS_OK;
+    while (at > user && *at != '@') {
+        at--;
+    }
+    if (*at != '@') {
+        return PYTHEUS_OK;
     }
     *at = '\0';
-    colon = strchr(*rest, ':');
+    *rest = at + 1;
+    colon = strchr(user, ':');
     if (colon) {
         *colon = '\0';
-        pytheus_redis__unescape(colon + 1);
-        desc->password = desc->password ? desc->password : colon + 1;
+        err = pytheus_redis__take_text(&desc->password, colon + 1);
     }
-    pytheus_redis__unescape(*rest);
-    if (**rest && !desc->username) {
-        desc->username = *rest;
+    return err ? err : pytheus_redis__take_text(&desc->username, user);
+}
+
+/* db=1&username=app&password=secret, as redis-py has it. */
+static pytheus_err pytheus_redis__read_query(pytheus_redis_desc *desc, char *query) {
+    pytheus_err err = PYTHEUS_OK;
+    while (!err && *query) {
+        char *next = query + strcspn(query, "&"), *value;
+        next += *next ? (*next = '\0', 1) : 0;
+        value = query + strcspn(query, "=");
+        value += *value ? (*value = '\0', 1) : 0;
+        err = strcmp(query, "db") == 0         ? pytheus_redis__take_db(desc, value)
+              : strcmp(query, "username") == 0 ? pytheus_redis__take_text(&desc->username, value)
+              : strcmp(query, "password") == 0
+                  ? pytheus_redis__take_text(&desc->password, value)
+                  : pytheus_redis__bad_url("asks for more than db, username and password");
+        query = next;
     }
-    *rest = at + 1;
+    return err;
+}
+
+/* host:port, host, [::1]:port */
+static pytheus_err pytheus_redis__read_host(pytheus_redis_desc *desc, char *host) {
+    char *port = strrchr(host, ':');
+    if (*host == '[' && strchr(host, ']')) { /* an IPv6 address */
+        char *end = strchr(host, ']');
+        port = end[1] == ':' ? end + 1 : NULL;
+        *end = '\0';
+        host++;
+    }
+    if (port) {
+        int n = pytheus_redis__small_number(port + 1, 65535);
+        if (n <= 0) {
+            return pytheus_redis__bad_url("has no port behind the : (and / in a password is %2F)");
+        }
+        *port = '\0';
+        desc->port = desc->port ? desc->port : n;
+    }
+    return pytheus_redis__take_text(&desc->host, host);
 }
 
 static pytheus_err pytheus_redis__read_place(pytheus_redis_desc *desc, char *rest) {
-    char *slash = strchr(rest, '/'), *port;
-    int n = 0;
-    if (slash) {
-        *slash = '\0';
-        n = slash[1] ? pytheus_redis__small_number(slash + 1, 1000000) : 0;
-        if (n < 0) {
-            return pytheus_redis__bad("not the number of a database in the url", slash + 1);
-        }
-        desc->db = desc->db ? desc->db : n;
+    char *path = rest + strcspn(rest, "/");
+    pytheus_err err;
+    if (*path) {
+        *path++ = '\0';
     }
-    port = strrchr(rest, ':');
-    if (*rest == '[' && strchr(rest, ']')) { /* an IPv6 address */
-        char *end = strchr(rest, ']');
-        port = end[1] == ':' ? end + 1 : NULL;
-        *end = '\0';
-        rest++;
-    }
-    if (port) {
-        *port = '\0';
-        n = pytheus_redis__small_number(port + 1, 65535);
-        if (n <= 0) {
-            return pytheus_redis__bad("not a port in the url", port + 1);
-        }
-        desc->port = desc->port ? desc->port : n;
-    }
-    if (*rest && !desc->host) {
-        desc->host = rest;
-    }
-    return PYTHEUS_OK;
-}
-
-static pytheus_err pytheus_redis__read_path(pytheus_redis_desc *desc, char *rest) {
-    char *query = strchr(rest, '?');
-    int n;
-    if (query) {
-        *query++ = '\0';
-        n = strncmp(query, "db=", 3) == 0 ? pytheus_redis__small_number(query + 3, 1000000) : -1;
-        if (n < 0) {
-            return pytheus_redis__bad("nothing that is known in the url", query);
-        }
-        desc->db = desc->db ? desc->db : n;
-    }
-    if (!desc->unix_socket_path) {
-        desc->unix_socket_path = rest;
-    }
-    return PYTHEUS_OK;
+    err = pytheus_redis__read_host(desc, rest);
+    return err || !*path ? err : pytheus_redis__take_db(desc, path);
 }
 
 /* Cuts the copy of the url into what it says; what else was given goes before it. */
 static pytheus_err pytheus_redis__read_url(pytheus_redis_desc *desc, char *url) {
-    char *rest = strstr(url, "://");
+    char *rest = strstr(url, "://"), *query;
+    pytheus_err err;
     if (!rest) {
-        return pytheus_redis__bad("no url", url);
+        return pytheus_redis__bad_url("has no ://");
     }
     *rest = '\0';
     rest += 3;
     if (strcmp(url, "redis") != 0 && strcmp(url, "rediss") != 0 && strcmp(url, "unix") != 0) {
-        return pytheus_redis__bad("no url begins with", url);
+        return pytheus_redis__bad_url("begins with none of redis://, rediss:// and unix://");
     }
     desc->tls = desc->tls || strcmp(url, "rediss") == 0;
-    pytheus_redis__read_user(desc, &rest);
-    return strcmp(url, "unix") == 0 ? pytheus_redis__read_path(desc, rest)
+    err = pytheus_redis__read_user(desc, &rest);
+    query = rest + strcspn(rest, "?");
+    if (*query) {
+        *query++ = '\0';
+    }
+    err = err ? err : pytheus_redis__read_query(desc, query);
+    if (err) {
+        return err;
+    }
+    return strcmp(url, "unix") == 0 ? pytheus_redis__take_text(&desc->unix_socket_path, rest)
                                     : pytheus_redis__read_place(desc, rest);
 }
 
@@ -5382,9 +5780,12 @@ static pytheus_err pytheus_redis__check(const pytheus_redis_desc *desc) {
     if (!pytheus_redis__layout_of(layout)) {
         return pytheus_redis__bad("no such layout", layout);
     }
-    if (desc->port < 0 || desc->port > 65535 || desc->db < 0 || desc->connect_timeout_ms < 0 ||
-        desc->command_timeout_ms < 0 || desc->flush_interval_ms < 0 || desc->expire_key_time < -1) {
-        return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: port, db, timeouts, flush_interval_ms and "
+    if (desc->port < 0 || desc->port > 65535) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: port is a number from 1 to 65535");
+    }
+    if (desc->db < 0 || desc->connect_timeout_ms < 0 || desc->command_timeout_ms < 0 ||
+        desc->flush_interval_ms < 0 || desc->expire_key_time < -1) {
+        return pytheus_fail(PYTHEUS_ERR_CONFIG, "redis: db, timeouts, flush_interval_ms and "
                                                 "expire_key_time are no negative numbers");
     }
     if (desc->username && *desc->username && !(desc->password && *desc->password)) {
@@ -5426,7 +5827,8 @@ static pytheus_redis *pytheus_redis__new(const pytheus_redis_desc *desc) {
     redis->last_metric = &redis->metrics;
     redis->last_flush = pytheus_redis__now();
     (void)pthread_mutex_init(&redis->lock, NULL);
-    (void)pthread_cond_init(&redis->line_is_free, NULL);
+    pytheus_redis__condition_init(&redis->line_is_free);
+    pytheus_redis__condition_init(&redis->wake);
     pytheus_redis__new_identity(redis);
     return redis;
 }
@@ -5438,7 +5840,7 @@ static pytheus_err pytheus_redis__try_out(pytheus_redis *redis) {
     (void)pytheus_redis__take_line(redis, deadline);
     err = pytheus_redis__be_connected(redis, deadline);
     if (err && err != PYTHEUS_ERR_CONFIG) {
-        pytheus_redis__tell(redis, "");
+        (void)pytheus_redis__tell(redis, "");
         err = PYTHEUS_OK;
     }
     pytheus_redis__disconnect(redis); /* the program may fork before it counts */
@@ -5447,11 +5849,13 @@ static pytheus_err pytheus_redis__try_out(pytheus_redis *redis) {
 }
 
 static pytheus_err pytheus_redis__backend_of(const pytheus_redis_desc *desc, pytheus_backend *out) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pytheus_redis *redis;
     pytheus_err err = pytheus_redis__check(desc);
     if (err) {
         return err;
     }
+    (void)pthread_once(&once, pytheus_redis__prepare_process);
     redis = pytheus_redis__new(desc);
     if (!redis) {
         return pytheus_redis__no_memory("backend");
@@ -5498,8 +5902,11 @@ PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double 
     memset((void *)&words, 0, sizeof words);
     if (!pytheus_view_words(gauge.view, &backend, &words) &&
         backend->flush == pytheus_redis__flush) {
+        uint64_t sets = (PYTHEUS_REDIS__LOAD(words.sets) ^ words.mask) + 1;
         PYTHEUS_REDIS__STORE(words.sets + (PYTHEUS_REDIS__LASTS - PYTHEUS_REDIS__SETS),
                              ms ^ words.mask);
+        PYTHEUS_REDIS__STORE(words.sets + (PYTHEUS_REDIS__LASTS_SET - PYTHEUS_REDIS__SETS),
+                             sets ^ words.mask);
     }
     pytheus_redis__lasts_here = ms;
     err = pytheus_gauge_set(gauge, v);

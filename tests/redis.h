@@ -114,7 +114,15 @@ static inline bool redis_launch(const char *option, const char *value) {
     return redis_waits();
 }
 
-/* Ends it at once, or lets it save first. */
+/* Ends it at once; what it saved some time before is what it starts with. */
+static inline void redis_crash(void) {
+    redis_hang_up();
+    kill(redis_pid, SIGKILL);
+    waitpid(redis_pid, NULL, 0);
+    redis_pid = 0;
+}
+
+/* Ends it at once and for good, or lets it save first. */
 static inline void redis_end(bool saves) {
     if (!redis_pid)
         return;

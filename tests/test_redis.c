@@ -9,6 +9,7 @@
 #include "page.h"
 #include "fixture.h"
 #include "redis.h"
+#include "reader.h"
 
 #define TEST_ON_REDIS(r, name)                                                                     \
     static void on_redis_##name(pytheus_registry *r);                                              \
@@ -188,13 +189,18 @@ TEST_ON_REDIS(r, fields_that_are_no_series_are_left_out) {
                                       "{\"a\": \"\\u0000\"}",
                                       "{a: \"1\"}",
                                       "\"a\"",
-                                      "{\"a\": tru}"};
+                                      "{\"a\": tru}",
+                                      "{\"a\": \"\xff\"}",
+                                      "{\"a\": \"\xc1\x81\"}",
+                                      "{\"a\": \"\xed\xa0\x80\"}",
+                                      "{\"a\": \"\xc3\"}"};
     COUNTER(r, .name = "x", .required_labels = {"a"});
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         (void)ASK("HSET", "x", bad[i], "1");
-    (void)ASK("HSET", "x", "{\"a\": 7}", "2");
+    (void)ASK("HSET", "x", "{\"a\": 7}", "2", "{\"a\": true}", "3", "{\"a\": \"\xc3\xa9\"}", "4");
     for (int i = 0; i < 2; i++) {
-        CHECK_REDIS_PAGE(r, "# TYPE x counter\nx{a=\"7\"} 2\n");
+        CHECK_REDIS_PAGE(r, "# TYPE x counter\nx{a=\"7\"} 2\nx{a=\"true\"} 3\n"
+                            "x{a=\"\xc3\xa9\"} 4\n");
         CHECK_INT(logged.num, 1);
         CHECK_STR(logged.metric, "x");
         CHECK(strstr(logged.sentence, "no series of this metric") != NULL);
@@ -230,6 +236,8 @@ TEST_ON_REDIS(r, numbers_in_any_spelling) {
                    {"inf", (double)INFINITY},
                    {"-inf", -(double)INFINITY},
                    {"nan", (double)NAN},
+                   {"1.5e-99999999999999999999", 0},
+                   {"1.5e99999999999999999999", (double)INFINITY},
                    {"+Inf", (double)INFINITY}};
     GAUGE(r, .name = "x");
     for (size_t i = 0; i < COUNT_OF(numbers); i++) {
@@ -241,6 +249,138 @@ TEST_ON_REDIS(r, numbers_in_any_spelling) {
             CHECK_DOUBLE(strtod(line + 3, NULL), numbers[i].value);
         pytheus_free(page);
     }
+}
+
+/* A page that readers take, whatever others have written. */
+TEST_ON_REDIS(r, counts_of_observations_are_whole) {
+    static const char *const keys[] = {"h:sum", "h:count", "h:1", "h:+Inf", "s:sum", "s:count"};
+    static const char *const numbers[] = {"1.5", "1e400", "-1",     "nan",
+                                          "inf", "7",     "1e-400", "1e19"};
+    HISTOGRAM(r, .name = "h", .required_labels = {"a"}, .buckets = (const double[]){1},
+              .num_buckets = 1);
+    SUMMARY(r, .name = "s", .required_labels = {"a"});
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        char field[32];
+        snprintf(field, sizeof field, "{\"a\": \"%lu\"}", (unsigned long)i);
+        for (size_t k = 0; k < COUNT_OF(keys); k++)
+            (void)ASK("HSET", keys[k], field, numbers[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        char *page = pytheus_generate(r, i ? PYTHEUS_OPENMETRICS : PYTHEUS_TEXT, NULL), error[256];
+        reader_doc doc;
+        if (CHECK(page != NULL) && CHECK(reader_parse_as(i ? READER_OPENMETRICS : READER_TEXT, page,
+                                                         strlen(page), &doc, error)))
+            reader_free(&doc);
+        pytheus_free(page);
+    }
+    CHECK_LINE(r, "h_bucket{a=\"5\",le=\"+Inf\"} 7");
+}
+
+TEST_ON_REDIS(r, a_gauge_in_several_spellings_is_added_up) {
+    GAUGE(r, .name = "g", .required_labels = {"a", "b"});
+    (void)ASK("HSET", "g", "{\"a\": \"1\", \"b\": \"2\"}", "5", "{\"b\": \"2\", \"a\": \"1\"}",
+              "7");
+    CHECK_REDIS_PAGE(r, "# TYPE g gauge\ng{a=\"1\",b=\"2\"} 12\n");
+}
+
+/* Removed, and defined again otherwise. */
+TEST_ON_REDIS(r, a_metric_in_another_shape_takes_the_place_of_the_old_one) {
+    pytheus_gauge g = GAUGE(r, .name = "g", .help = "Old.");
+    pytheus_gauge_set(g, 1);
+    FLUSH(r);
+    CHECK_ERR(pytheus_registry_remove(r, g.view), PYTHEUS_OK);
+    g = GAUGE(r, .name = "g", .help = "New.", .expire_seconds = 5);
+    pytheus_gauge_set(g, 2);
+    CHECK_REDIS_PAGE(r, "# HELP g New.\n# TYPE g gauge\ng 2\n");
+    CHECK(strtol(ASK("TTL", "g"), NULL, 10) <= 5);
+    CHECK_ERR(pytheus_registry_remove(r, g.view), PYTHEUS_OK);
+    g = GAUGE(r, .name = "g", .help = "Old.");
+    pytheus_gauge_set(g, 3);
+    CHECK_REDIS_PAGE(r, "# HELP g Old.\n# TYPE g gauge\ng 3\n");
+    CHECK_STR(ASK("TTL", "g"), "3600");
+}
+
+TEST_ON_REDIS(r, a_plain_set_lasts_as_long_as_the_metric_says) {
+    pytheus_gauge g = GAUGE(r, .name = "g", .expire_seconds = 10);
+    CHECK_ERR(pytheus_redis_gauge_set_for(g, 1, 3600), PYTHEUS_OK);
+    FLUSH(r);
+    CHECK(strtol(ASK("TTL", "g"), NULL, 10) > 3500);
+    pytheus_gauge_inc(g); /* still the one that was set */
+    FLUSH(r);
+    CHECK(strtol(ASK("TTL", "g"), NULL, 10) > 3500);
+    pytheus_gauge_set(g, 2);
+    FLUSH(r);
+    CHECK(strtol(ASK("TTL", "g"), NULL, 10) <= 10);
+}
+
+TEST(gauges_of_a_process_last_longer_than_its_pauses) {
+    NEED_REDIS();
+    for (int i = 0; i < 2; i++) {
+        pytheus_registry *r =
+            redis_registry(&(pytheus_redis_desc){.flush_interval_ms = i ? 65000 : 1000});
+        pytheus_gauge_set(GAUGE(r, .name = "g", .across = PYTHEUS_SUM), 5);
+        FLUSH(r);
+        CHECK_STR(ASK("TTL", i ? "pytheus:process:2" : "pytheus:process:1"), i ? "195" : "60");
+        pytheus_registry_free(r);
+    }
+}
+
+/* -- time: much longer would be a search through all -- */
+
+static bool is_fast(double began, double most) {
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    most *= 20;
+#endif
+    return redis_seconds() - began < most;
+}
+
+TEST_ON_REDIS(r, a_series_is_made_quickly_beside_many_that_are_gone) {
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"a"}, .max_series = 100000);
+    pytheus_histogram h = HISTOGRAM(r, .name = "h", .required_labels = {"a"}, .max_series = 10000);
+    char a[16];
+    pytheus_view_remove(pytheus_counter_labels(c, "a", "x").view);
+    for (int i = 0; i < 20000; i++) {
+        snprintf(a, sizeof a, "%d", i);
+        pytheus_counter_labels(c, "a", a);
+    }
+    for (int i = 0; i < 20 && pytheus_flush(r); i++) {
+    }
+    pytheus_view_clear(c.view);
+    for (int i = 0; i < 20 && pytheus_flush(r); i++) {
+    }
+    double began = redis_seconds();
+    for (int i = 0; i < 2000; i++) {
+        snprintf(a, sizeof a, "%d", i);
+        pytheus_histogram_labels(h, "a", a);
+    }
+    CHECK(is_fast(began, 0.1));
+}
+
+TEST(many_gauges_of_many_processes_are_read_quickly) {
+    enum { GAUGES = 1000, PROCESSES = 50 };
+    static char fields[GAUGES][32];
+    const char *words[2 + 2 * GAUGES] = {"HSET"};
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.command_timeout_ms = 20000});
+    for (int i = 0; i < GAUGES; i++) {
+        snprintf(fields[i], sizeof fields[i], "g%d", i);
+        GAUGE(r, .name = fields[i], .across = PYTHEUS_SUM);
+        snprintf(fields[i], sizeof fields[i], "g%d {}", i);
+        words[2 + 2 * i] = fields[i];
+        words[3 + 2 * i] = "1 1";
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        char key[32];
+        words[1] = key;
+        snprintf(key, sizeof key, "pytheus:process:%d", 1000 + i);
+        (void)redis_ask_argv(words, COUNT_OF(words));
+        (void)ASK("SADD", "pytheus:processes", key + strlen("pytheus:process:"));
+    }
+    CHECK_LINE(r, "g999 50");
+    double began = redis_seconds();
+    pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+    CHECK(is_fast(began, 0.3));
+    pytheus_registry_free(r);
 }
 
 TEST_ON_REDIS(r, a_key_of_another_type_costs_no_page) {
@@ -419,7 +559,7 @@ TEST_ON_REDIS(r, gauges_of_a_process_that_is_gone_go_too) {
     pytheus_gauge g = GAUGE(r, .name = "g", .across = PYTHEUS_SUM);
     pytheus_gauge_set(g, 2);
     FLUSH(r);
-    CHECK_STR(ASK("TTL", "pytheus:process:1"), "60");
+    CHECK_STR(ASK("TTL", "pytheus:process:1"), "10800"); /* three of its long pauses */
     (void)ASK("SADD", "pytheus:processes", "99");
     (void)ASK("HSET", "pytheus:process:99", "g {}", "40 1700000000");
     CHECK_REDIS_PAGE(r, "# TYPE g gauge\ng 42\n");
@@ -616,16 +756,16 @@ static pytheus_err refused(pytheus_redis_desc desc, const char *sentence) {
 }
 
 TEST(bad_descriptions_are_refused) {
-    CHECK_ERR(refused((pytheus_redis_desc){.url = "nowhere"}, "redis: no url: \"nowhere\""),
+    CHECK_ERR(refused((pytheus_redis_desc){.url = "nowhere"}, "redis: the url has no ://"),
               PYTHEUS_ERR_CONFIG);
-    CHECK_ERR(
-        refused((pytheus_redis_desc){.url = "http://x"}, "redis: no url begins with: \"http\""),
-        PYTHEUS_ERR_CONFIG);
+    CHECK_ERR(refused((pytheus_redis_desc){.url = "http://x"},
+                      "redis: the url begins with none of redis://, rediss:// and unix://"),
+              PYTHEUS_ERR_CONFIG);
     CHECK_ERR(refused((pytheus_redis_desc){.url = "redis://x:port"},
-                      "redis: not a port in the url: \"port\""),
+                      "redis: the url has no port behind the : (and / in a password is %2F)"),
               PYTHEUS_ERR_CONFIG);
     CHECK_ERR(refused((pytheus_redis_desc){.url = "redis://x/one"},
-                      "redis: not the number of a database in the url: \"one\""),
+                      "redis: the url has no number of a database behind the server"),
               PYTHEUS_ERR_CONFIG);
     CHECK_ERR(refused((pytheus_redis_desc){.layout = "rows"}, "redis: no such layout: \"rows\""),
               PYTHEUS_ERR_CONFIG);
@@ -675,11 +815,41 @@ TEST(urls) {
     url_works("redis://127.0.0.1:%d", redis_port);
     url_works("redis://ann:p%%40ss%%3Aw%%2frd@127.0.0.1:%d/3", redis_port);
     url_works("unix://ann:p%%40ss%%3Aw%%2Frd@%s?db=3", redis_socket);
+    url_works("redis://ann:p@ss:w%%2frd@127.0.0.1:%d/3", redis_port);
+    url_works("unix://%s?db=3&username=ann&password=p%%40ss:w%%2frd", redis_socket);
+    url_works("redis://127.0.0.1:%d?password=p@ss:w/rd&username=ann&db=3", redis_port);
     CHECK_STR(ASK("GET", "c"), "2");
     (void)ASK("SELECT", "3");
-    CHECK_STR(ASK("GET", "c"), "3");
+    CHECK_STR(ASK("GET", "c"), "6");
     (void)ASK("SELECT", "0");
     (void)ASK("ACL", "DELUSER", "ann");
+}
+
+/* Nothing of a url is told: the password may be anywhere in it. */
+TEST(bad_urls_are_refused_without_their_passwords) {
+    static const char *const urls[] = {"redis:app:hunter2@db",
+                                       "redis://app:abc/hunter2@db:6379/0",
+                                       "redis://:hunter2@db:port",
+                                       "redis://db:6379/0?secret=hunter2",
+                                       "unix:///x?secret=hunter2",
+                                       "hunter2://db",
+                                       "redis://db/hunter2",
+                                       "redis://db/0?db=hunter2",
+                                       "redis://app:hunter2%00more@db",
+                                       "redis://db/0?username=app&password=hunter2%00"};
+    for (size_t i = 0; i < COUNT_OF(urls); i++) {
+        pytheus_backend backend;
+        CHECK_ERR(pytheus_redis_backend(&(pytheus_redis_desc){.url = urls[i]}, &backend),
+                  PYTHEUS_ERR_CONFIG);
+        CHECK(strstr(pytheus_last_error(), "hunter2") == NULL);
+        CHECK(strstr(pytheus_last_error(), "redis: the url ") != NULL);
+    }
+}
+
+TEST(a_bad_port_is_told) {
+    CHECK_ERR(
+        refused((pytheus_redis_desc){.port = 70000}, "redis: port is a number from 1 to 65535"),
+        PYTHEUS_ERR_CONFIG);
 }
 
 TEST(a_wrong_password_is_refused_at_once) {

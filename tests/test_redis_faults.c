@@ -12,6 +12,7 @@
 #include "redis.h"
 #include "redis_proxy.h"
 
+#include <malloc.h>
 #include <sys/resource.h>
 
 #ifdef UNDER_TSAN
@@ -84,6 +85,72 @@ TEST(pages_without_redis) {
     CHECK_REDIS_PAGE(r, "# TYPE c counter\nc 12\n");
     CHECK_DOUBLE(page_value(r, "\npytheus_redis_up "), 1);
     pytheus_registry_free(r);
+}
+
+static void *write_a_page(void *argument) {
+    char *page = pytheus_generate((pytheus_registry *)argument, PYTHEUS_TEXT, NULL);
+    void *bad = page ? NULL : argument;
+    pytheus_free(page);
+    return bad;
+}
+
+/* How many of several pages at once can't be written. */
+static int pages_that_fail(pytheus_registry *r, int pages) {
+    pthread_t threads[8];
+    int failed = 0;
+    for (int i = 0; i < pages; i++)
+        pthread_create(&threads[i], NULL, write_a_page, r);
+    for (int i = 0; i < pages; i++) {
+        void *bad;
+        pthread_join(threads[i], &bad);
+        failed += bad != NULL;
+    }
+    return failed;
+}
+
+TEST(pages_at_once_without_redis) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){QUICK, .serve_own = true});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    FLUSH(r);
+    kill(redis_pid, SIGSTOP);
+    pytheus_counter_inc(c);
+    for (int i = 0; i < 4; i++)
+        CHECK_INT(pages_that_fail(r, 4), 0);
+    kill(redis_pid, SIGCONT);
+    pytheus_registry_free(r);
+}
+
+/* A host that answers nobody: the queue of its port is full. */
+static int deaf_port(int clients[4]) {
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof address;
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(s, (struct sockaddr *)&address, size) || listen(s, 0) ||
+        getsockname(s, (struct sockaddr *)&address, &size))
+        abort();
+    for (int i = 0; i < 4; i++) {
+        clients[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(clients[i], (struct sockaddr *)&address, size);
+    }
+    redis_sleep_ms(100);
+    return ntohs(address.sin_port);
+}
+
+TEST(pages_at_once_take_no_longer_than_one) {
+    NEED_REDIS();
+    int clients[4];
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.host = "127.0.0.1",
+                                                               .port = deaf_port(clients),
+                                                               .connect_timeout_ms = 1000,
+                                                               .command_timeout_ms = 100});
+    double began = redis_seconds();
+    CHECK_INT(pages_that_fail(r, 3), 3);
+    CHECK(redis_seconds() - began < 1.6);
+    pytheus_registry_free(r);
+    for (int i = 0; i < 4; i++)
+        close(clients[i]);
 }
 
 TEST(a_hung_redis_holds_up_nobody_who_counts) {
@@ -235,6 +302,364 @@ TEST(one_bad_key_does_not_hold_up_the_others) {
     pytheus_registry_free(r);
 }
 
+/* -- what Redis refuses -- */
+
+#define SELDOM .connect_timeout_ms = 200, .command_timeout_ms = 300
+
+/* A user who may touch what begins with good, and us as that user. */
+static pytheus_registry *registry_of_user(const char *path) {
+    (void)ASK("ACL", "SETUSER", "app", "reset", "on", ">pw", "+@all", "~good*", "~pytheus:*");
+    return redis_registry(&(pytheus_redis_desc){SELDOM, .unix_socket_path = path, .username = "app",
+                                                .password = "pw"});
+}
+
+TEST(a_refused_command_costs_no_other_its_flush) {
+    NEED_REDIS();
+    pytheus_registry *r = registry_of_user(redis_socket);
+    pytheus_counter bad = COUNTER(r, .name = "bad"), good = COUNTER(r, .name = "good");
+    pytheus_counter_inc(good);
+    pytheus_counter_inc(bad);
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "good"), "1");
+    (void)ASK("ACL", "SETUSER", "app", "~bad");
+    CHECK_VALUE(bad, 1);
+    pytheus_registry_free(r);
+}
+
+/* What is done at once cannot be told from what is not done at all. */
+TEST(without_transactions_redis_is_refused) {
+    NEED_REDIS();
+    pytheus_backend backend;
+    pytheus_registry *r = registry_of_user(redis_socket);
+    pytheus_counter good = COUNTER(r, .name = "good");
+    pytheus_counter_inc(good);
+    FLUSH(r);
+    pytheus_counter_inc(good);
+    (void)ASK("ACL", "SETUSER", "app", "-multi");
+    for (int i = 0; i < 3; i++)
+        CHECK_ERR(pytheus_flush(r), i ? PYTHEUS_ERR_CONFIG : PYTHEUS_ERR_BACKEND);
+    CHECK_ERR(pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = redis_socket,
+                                                          .username = "app",
+                                                          .password = "pw",
+                                                          .logger = {fixture_remember, NULL}},
+                                    &backend),
+              PYTHEUS_ERR_CONFIG);
+    (void)ASK("ACL", "SETUSER", "app", "+multi");
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "good"), "2");
+    pytheus_registry_free(r);
+}
+
+TEST(a_busy_redis_is_waited_for) {
+    NEED_REDIS();
+    pytheus_backend backend;
+    (void)ASK("CONFIG", "SET", "lua-time-limit", "20");
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)redisCommand(redisConnectUnix(redis_socket), "EVAL %s 0", "while true do end");
+        _exit(0);
+    }
+    for (int i = 0; i < 200 && strncmp(ASK("GET", "x"), "BUSY", 4); i++)
+        redis_sleep_ms(10);
+    if (CHECK_ERR(pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = redis_socket,
+                                                              .logger = {fixture_remember, NULL}},
+                                        &backend),
+                  PYTHEUS_OK))
+        backend.destroy(backend.user);
+    redis_hang_up();
+    (void)ASK("SCRIPT", "KILL");
+    waitpid(pid, NULL, 0);
+}
+
+/* What the logger has heard, all of it. */
+static char heard[4096];
+
+static void hear(void *user, pytheus_err err, const char *metric, const char *sentence) {
+    size_t used = strlen(heard);
+    (void)user;
+    (void)err;
+    (void)metric;
+    snprintf(heard + used, sizeof heard - used, "%s\n", sentence);
+}
+
+static int times_heard(const char *text) {
+    int n = 0;
+    for (const char *at = heard; (at = strstr(at, text)) != NULL; at++)
+        n++;
+    return n;
+}
+
+TEST(each_that_is_refused_is_told_once) {
+    NEED_REDIS();
+    heard[0] = '\0';
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM, .logger = {hear, NULL}});
+    for (int i = 0; i < 3; i++) {
+        const char *names[] = {"a_total", "b_total", "d_total"};
+        (void)ASK("LPUSH", names[i], "x");
+        pytheus_counter_inc(COUNTER(r, .name = names[i]));
+    }
+    FLUSH(r);
+    FLUSH(r);
+    pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+    CHECK_INT(times_heard("a_total: WRONGTYPE"), 1);
+    CHECK_INT(times_heard("b_total: WRONGTYPE"), 1);
+    CHECK_INT(times_heard("d_total: WRONGTYPE"), 1);
+    pytheus_registry_free(r);
+}
+
+TEST(a_bad_key_on_a_replica_costs_no_page) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM});
+    COUNTER(r, .name = "a");
+    COUNTER(r, .name = "b");
+    FLUSH(r);
+    (void)ASK("DEL", "b");
+    (void)ASK("LPUSH", "b", "x");
+    (void)ASK("REPLICAOF", "127.0.0.1", "1");
+    CHECK_REDIS_PAGE(r, "# TYPE a counter\na 0\n# TYPE b counter\nb 0\n");
+    (void)ASK("REPLICAOF", "NO", "ONE");
+    pytheus_registry_free(r);
+}
+
+TEST(without_a_number_only_the_gauges_of_the_process_are_missing) {
+    NEED_REDIS();
+    heard[0] = '\0';
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM, .logger = {hear, NULL}});
+    pytheus_counter c = COUNTER(r, .name = "c");
+    pytheus_gauge_set(GAUGE(r, .name = "g", .across = PYTHEUS_SUM), 1);
+    (void)ASK("LPUSH", "pytheus:gauge_index", "x");
+    pytheus_counter_inc(c);
+    FLUSH(r);
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "c"), "1");
+    CHECK_INT(times_heard("no number for this process: WRONGTYPE"), 1);
+    pytheus_registry_free(r);
+}
+
+/* The same few labels again and again: what waits to be removed does not pile up. */
+TEST(churn_on_a_full_redis_takes_no_memory) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM});
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"a"});
+    size_t used[2] = {0, 0};
+    pytheus_counter_inc(pytheus_counter_labels(c, "a", "x"));
+    FLUSH(r);
+    (void)ASK("CONFIG", "SET", "maxmemory", "1");
+    for (int round = 0; round < 40; round++) {
+        for (int i = 0; i < 900; i++) {
+            char a[16];
+            snprintf(a, sizeof a, "%d", i);
+            pytheus_counter_inc(pytheus_counter_labels(c, "a", a));
+        }
+        pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+        pytheus_view_clear(c.view);
+        used[round > 9] = round == 9 || round == 39 ? mallinfo2().uordblks : 0;
+    }
+#if !defined(__SANITIZE_THREAD__) && !defined(__SANITIZE_ADDRESS__)
+    CHECK(used[1] < used[0] + 1000000);
+#endif
+    (void)ASK("CONFIG", "SET", "maxmemory", "0");
+    FLUSH(r);
+    CHECK_STR(ASK("HLEN", "c"), "0");
+    pytheus_registry_free(r);
+}
+
+TEST(why_a_server_hangs_up_is_told) {
+    NEED_REDIS();
+    pytheus_backend backend;
+    heard[0] = '\0';
+    (void)ASK("CONFIG", "SET", "maxclients", "1");
+    if (CHECK_ERR(pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = redis_socket,
+                                                              .logger = {hear, NULL}},
+                                        &backend),
+                  PYTHEUS_OK))
+        backend.destroy(backend.user);
+    CHECK(times_heard("max number of clients reached") > 0);
+    (void)ASK("CONFIG", "SET", "maxclients", "1000");
+}
+
+/* -- a server with older data -- */
+
+TEST(a_server_with_older_data_is_not_told_again_what_it_has) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM}),
+                     *other = redis_registry(&(pytheus_redis_desc){SELDOM});
+    pytheus_gauge added = GAUGE(r, .name = "added"), set = GAUGE(r, .name = "set");
+    pytheus_counter c = COUNTER(r, .name = "c"), k = COUNTER(r, .name = "k");
+    pytheus_gauge own = GAUGE(r, .name = "own", .across = PYTHEUS_SUM);
+    pytheus_gauge_add(added, 5);
+    pytheus_gauge_set(set, 1);
+    pytheus_counter_set(k, 100);
+    pytheus_gauge_set(own, 5);
+    FLUSH(r);
+    pytheus_gauge_set(GAUGE(other, .name = "set"), 2);
+    pytheus_counter_add(COUNTER(other, .name = "k"), 50);
+    FLUSH(other);
+    (void)ASK("SAVE");
+    pytheus_counter_inc(c); /* a flush that the saved data does not have */
+    FLUSH(r);
+    redis_crash();
+    CHECK(redis_launch(NULL, NULL));
+    FLUSH(r);
+    FLUSH(other);
+    CHECK_STR(ASK("MGET", "added", "set", "k"), "5\n2\n150\n");
+    char *page = redis_page(r);
+    CHECK(page && strstr(page, "\nown 5\n"));
+    pytheus_free(page);
+    pytheus_registry_free(r);
+    pytheus_registry_free(other);
+    redis_end(false);
+}
+
+/* -- ways that cut a connection at a bad moment -- */
+
+/* Says after how many bytes of a piece the connection ends; all of them: it goes on. */
+typedef size_t cut(const char *piece, size_t size, bool asks);
+
+static void cutting(int listener, cut *after) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        int client = accept(listener, NULL, NULL), server = proxy_open(redis_socket, false);
+        struct pollfd ready[2] = {{.fd = client, .events = POLLIN},
+                                  {.fd = server, .events = POLLIN}};
+        for (bool open = true; open && poll(ready, 2, -1) > 0;) {
+            char piece[65536 + 1];
+            bool asks = ready[0].revents != 0;
+            ssize_t size = read(ready[!asks].fd, piece, sizeof piece - 1);
+            size_t carried = 0;
+            if (size > 0) {
+                piece[size] = '\0';
+                carried = after(piece, (size_t)size, asks);
+                open = send(ready[asks].fd, piece, carried, MSG_NOSIGNAL) == size;
+            } else {
+                open = false;
+            }
+        }
+        close(client);
+        close(server);
+    }
+}
+
+static pid_t cut_way(char path[96], const char *name, cut *after) {
+    snprintf(path, 96, "%s/%s", redis_folder, name);
+    unlink(path);
+    int listener = proxy_open(path, true);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        cutting(listener, after);
+    close(listener);
+    return pid;
+}
+
+static void end_way(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static size_t behind_oom(const char *piece, size_t size, bool asks) {
+    const char *oom = asks ? NULL : strstr(piece, "-OOM");
+    return oom ? (size_t)(strchr(oom, '\n') + 1 - piece) : size;
+}
+
+static size_t before_the_first_bad(const char *piece, size_t size, bool asks) {
+    static bool has_cut;
+    bool cuts = asks && !has_cut && memmem(piece, size, "bad", 3);
+    has_cut |= cuts;
+    return cuts ? 0 : size;
+}
+
+TEST(a_flush_that_did_not_come_and_is_refused_later_stops_nothing) {
+    NEED_REDIS();
+    char path[96];
+    pid_t pid = cut_way(path, "first", before_the_first_bad);
+    pytheus_registry *r = registry_of_user(path);
+    pytheus_counter good = COUNTER(r, .name = "good"), bad = COUNTER(r, .name = "bad");
+    pytheus_counter_inc(good);
+    pytheus_counter_inc(bad);
+    CHECK_ERR(pytheus_flush(r), PYTHEUS_ERR_BACKEND);
+    pytheus_counter_inc(good);
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "good"), "2");
+    pytheus_registry_free(r);
+    end_way(pid);
+}
+
+static size_t far_away(const char *piece, size_t size, bool asks) {
+    (void)piece;
+    if (asks)
+        redis_sleep_ms(30);
+    return size;
+}
+
+TEST(from_far_away_each_series_has_its_turn) {
+    NEED_REDIS();
+    enum { SERIES = 40000 };
+    static pytheus_counter all[SERIES];
+    char path[96], field[32];
+    pid_t pid = cut_way(path, "far", far_away);
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){
+        .unix_socket_path = path, .command_timeout_ms = 500, .flush_interval_ms = 100});
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"a"}, .max_series = SERIES);
+    for (int i = 0; i < SERIES; i++) {
+        char a[16];
+        snprintf(a, sizeof a, "%d", i);
+        all[i] = pytheus_counter_labels(c, "a", a);
+    }
+    snprintf(field, sizeof field, "{\"a\": \"%d\"}", SERIES - 1);
+    for (int round = 0; round < 200 && !*ASK("HGET", "c", field); round++) {
+        for (int i = 0; i < SERIES; i++)
+            pytheus_counter_inc(all[i]);
+        redis_sleep_ms(100);
+    }
+    CHECK(strtol(ASK("HGET", "c", field), NULL, 10) > 0);
+    CHECK_STR(ASK("HLEN", "c"), "40000");
+    pytheus_registry_free(r);
+    end_way(pid);
+}
+
+/* What was refused is tried again after 10 seconds: nothing of it may have been done before. */
+TEST(what_was_refused_is_counted_once_and_takes_nothing_away) {
+    NEED_REDIS();
+    char path[96];
+    pid_t pid = cut_way(path, "oom", behind_oom);
+    pytheus_registry *cut_off =
+        redis_registry(&(pytheus_redis_desc){SELDOM, .unix_socket_path = path});
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM});
+    pytheus_counter c = COUNTER(cut_off, .name = "c"),
+                    l = COUNTER(r, .name = "l", .required_labels = {"a"});
+    pytheus_gauge g = GAUGE(r, .name = "g", .required_labels = {"a"}, .expire_seconds = 100);
+    FLUSH(cut_off);
+    (void)ASK("CONFIG", "SET", "maxmemory", "1");
+    pytheus_counter_inc(c);
+    CHECK_ERR(pytheus_flush(cut_off), PYTHEUS_ERR_BACKEND);
+    (void)ASK("CONFIG", "SET", "maxmemory", "0");
+    FLUSH(cut_off);
+    FLUSH(cut_off);
+    CHECK_STR(ASK("GET", "c"), "1");
+    (void)ASK("SET", "g:expires", "x");
+    pytheus_gauge_inc(pytheus_gauge_labels(g, "a", "1"));
+    (void)ASK("SET", "l", "x");
+    pytheus_counter_inc(pytheus_counter_labels(l, "a", "1"));
+    FLUSH(r);
+    pytheus_view_remove(pytheus_counter_labels(l, "a", "1").view);
+    FLUSH(r);
+    (void)ASK("DEL", "l", "g:expires");
+    pytheus_counter_add(pytheus_counter_labels(l, "a", "1"), 7);
+    FLUSH(r);
+    CHECK_STR(ASK("HGET", "l", "{\"a\": \"1\"}"), "7");
+    redis_sleep_ms(10100);
+    FLUSH(cut_off);
+    FLUSH(r);
+    CHECK_STR(ASK("GET", "c"), "1");
+    CHECK_STR(ASK("HGET", "g", "{\"a\": \"1\"}"), "1");
+    CHECK_STR(ASK("HGET", "l", "{\"a\": \"1\"}"), "7");
+    pytheus_registry_free(cut_off);
+    pytheus_registry_free(r);
+    end_way(pid);
+}
+
 /* -- servers that are none -- */
 
 static void impostor(int listener, const char *answer, int pause_ms) {
@@ -290,6 +715,57 @@ TEST(answers_that_are_none) {
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
     }
+}
+
+/* A server, or what stands before it, that voids each transaction. */
+static void voiding(int listener) {
+    static const char *const answers[][2] = {{"EXEC\r\n", "*-1\r\n"}, {"GET\r\n", "$-1\r\n"}};
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;;) {
+        int client = accept(listener, NULL, NULL);
+        char question[65536];
+        ssize_t size;
+        while ((size = read(client, question, sizeof question - 1)) > 0) {
+            question[size] = '\0';
+            for (const char *at = question; (at = strchr(at, '*')) != NULL; at++) {
+                const char *verb = strchr(at, '$'), *answer = "+OK\r\n";
+                verb = verb ? strchr(verb, '\n') : NULL;
+                for (size_t i = 0; verb && i < COUNT_OF(answers); i++)
+                    if (!strncmp(verb + 1, answers[i][0], strlen(answers[i][0])))
+                        answer = answers[i][1];
+                (void)!send(client, answer, strlen(answer), MSG_NOSIGNAL);
+            }
+        }
+        close(client);
+    }
+}
+
+static void *flush_with_an_error(void *r) {
+    CHECK_ERR(pytheus_flush((pytheus_registry *)r), PYTHEUS_ERR_BACKEND);
+    return NULL;
+}
+
+TEST(transactions_that_are_always_void_take_no_stack) {
+    NEED_REDIS();
+    char path[96];
+    pthread_attr_t small;
+    pthread_t thread;
+    snprintf(path, sizeof path, "%s/voiding", redis_folder);
+    int listener = proxy_open(path, true);
+    pid_t pid = fork();
+    if (pid == 0)
+        voiding(listener);
+    close(listener);
+    pytheus_registry *r =
+        redis_registry(&(pytheus_redis_desc){.command_timeout_ms = 1500, .unix_socket_path = path});
+    COUNTER(r, .name = "c");
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 256 * 1024);
+    CHECK_INT(pthread_create(&thread, &small, flush_with_an_error, r), 0);
+    pthread_join(thread, NULL);
+    pthread_attr_destroy(&small);
+    pytheus_registry_free(r);
+    end_way(pid);
 }
 
 TEST(a_slow_redis_is_not_waited_for) {
@@ -511,7 +987,7 @@ static void holding(int listener, const int *holds_ms, int n) {
             char piece[65536];
             bool asks = ready[0].revents != 0;
             ssize_t size = read(ready[!asks].fd, piece, sizeof piece);
-            if (asks && size > 0 && memmem(piece, (size_t)size, "EXEC", 4) && i < n)
+            if (asks && size > 0 && memmem(piece, (size_t)size, "$3\r\nSET\r\n", 9) && i < n)
                 redis_sleep_ms(holds_ms[i]);
             /* a client that has gone does not stop what was on its way */
             open =

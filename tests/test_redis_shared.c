@@ -24,6 +24,7 @@ static void *scarce_realloc(void *p, size_t size) {
 #include "page.h"
 #include "fixture.h"
 #include "redis.h"
+#include "crew.h"
 
 /* A layout, what Python is to run for it, and where it has counters c and l{x="1"}. */
 typedef struct layout {
@@ -292,6 +293,37 @@ TEST(children_have_a_line_and_counts_of_their_own) {
     fork_in(&client_layout);
 }
 
+/* As daemons do: they close all that is open, and open what they need. */
+TEST(a_daemon_has_its_files_for_itself) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.flush_interval_ms = 20});
+    pytheus_counter_inc(COUNTER(r, .name = "c"));
+    FLUSH(r);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        int pipes[8][2], missing = 0;
+        for (int i = 3; i < 100; i++)
+            close(i);
+        (void)!open("/dev/null", O_RDONLY);
+        for (int i = 0; i < 8; i++)
+            if (pipe(pipes[i]))
+                _exit(99);
+        for (int i = 0; i < 8; i++) {
+            char message[64];
+            (void)!write(pipes[i][1], "message", 7);
+            redis_sleep_ms(30);
+            fcntl(pipes[i][0], F_SETFL, O_NONBLOCK);
+            missing += read(pipes[i][0], message, sizeof message) != 7;
+        }
+        _exit(missing);
+    }
+    int status = 0;
+    waitpid(pid, &status, 0);
+    CHECK_INT(status, 0);
+    pytheus_registry_free(r);
+}
+
 /* ThreadSanitizer ends a child before it has run what is to be run at exit. */
 #ifndef UNDER_TSAN
 static void exit_in(const layout *in) {
@@ -325,6 +357,67 @@ TEST(exit_sends_what_is_left) {
     NEED_REDIS();
     exit_in(&pytheus_layout);
     exit_in(&client_layout);
+}
+
+/* In a child that exits with so many registries; Redis may be stopped meanwhile. Seconds. */
+static double exit_takes(int registries, const pytheus_redis_desc *desc, bool is_hung) {
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        redis_owner = 0;
+        for (int i = 0; i < registries; i++) {
+            pytheus_registry *r = redis_registry(desc);
+            pytheus_counter c = COUNTER(r, .name = "c");
+            FLUSH(r);
+            pytheus_counter_inc(c);
+        }
+        if (is_hung)
+            kill(redis_pid, SIGSTOP);
+        redis_sleep_ms(100);
+        exit(0);
+    }
+    double began = redis_seconds();
+    for (int i = 0; i < 1000 && waitpid(pid, NULL, WNOHANG) == 0; i++)
+        redis_sleep_ms(10);
+    kill(pid, SIGKILL);
+    kill(redis_pid, SIGCONT);
+    return redis_seconds() - began;
+}
+
+TEST(exit_and_the_end_of_a_registry_take_no_longer_than_the_time_outs) {
+    NEED_REDIS();
+    const pytheus_redis_desc desc = {.command_timeout_ms = 1000, .flush_interval_ms = 20};
+    CHECK(exit_takes(3, &desc, true) < 2.5);
+    pytheus_registry *r = redis_registry(&desc);
+    pytheus_counter c = COUNTER(r, .name = "c");
+    FLUSH(r);
+    kill(redis_pid, SIGSTOP);
+    pytheus_counter_inc(c);
+    redis_sleep_ms(100);
+    double began = redis_seconds();
+    pytheus_registry_free(r);
+    CHECK(redis_seconds() - began < 2.2);
+    kill(redis_pid, SIGCONT);
+}
+
+static void fork_when_told(void *user, pytheus_err err, const char *metric, const char *sentence) {
+    (void)user;
+    (void)err;
+    (void)metric;
+    (void)sentence;
+    redis_sleep_ms(300);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    waitpid(pid, NULL, 0);
+}
+
+TEST(a_logger_may_fork_while_the_program_exits) {
+    NEED_REDIS();
+    (void)ASK("LPUSH", "c", "x");
+    CHECK(exit_takes(
+              1, &(pytheus_redis_desc){.flush_interval_ms = 20, .logger = {fork_when_told, NULL}},
+              false) < 5);
 }
 
 #endif
@@ -404,12 +497,36 @@ TEST(many_threads_lose_nothing) {
     crowd_in(&client_layout);
 }
 
+static void connect_and_count(void *unused, int thread) {
+    (void)unused;
+    (void)thread;
+    for (int i = 0; i < 10; i++) {
+        pytheus_backend backend;
+        if (pytheus_redis_backend(
+                &(pytheus_redis_desc){.unix_socket_path = redis_socket, .flush_interval_ms = 1},
+                &backend))
+            continue;
+        pytheus_registry *r = pytheus_registry_new(&(pytheus_registry_desc){.backend = &backend});
+        pytheus_counter_inc(COUNTER(r, .name = "together"));
+        pytheus_gauge_set(GAUGE(r, .name = "g", .across = PYTHEUS_SUM), i);
+        redis_sleep_ms(3);
+        pytheus_registry_free(r);
+    }
+}
+
+TEST(registries_connect_at_the_same_time) {
+    NEED_REDIS();
+    in_threads(2, connect_and_count, NULL);
+    CHECK_STR(ASK("GET", "together"), "20");
+}
+
 /* -- memory -- */
 
 /* false: it was refused for want of memory, and has left nothing behind. */
 static bool a_life(int on, const layout *in) {
     pytheus_backend backend;
     pytheus_registry *r;
+    char line[32];
     long expected = 0;
     fails_on = on;
     if (pytheus_redis_backend(&(pytheus_redis_desc){.unix_socket_path = redis_socket,
@@ -433,7 +550,11 @@ static bool a_life(int on, const layout *in) {
     pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
     expected += pytheus_counter_inc(pytheus_counter_labels(c, "x", "1")) == PYTHEUS_OK;
     fail_at = 0; /* from here on there is enough: what was refused works, what was done is there */
-    pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
+    snprintf(line, sizeof line, "c{x=\"1\"} %ld", expected);
+    if (c.view.node)
+        CHECK_LINE(r, "c{x=\"2\"} 1");
+    if (expected)
+        CHECK_LINE(r, line);
     CHECK_ERR(pytheus_flush(r), PYTHEUS_OK);
     CHECK_INT(strtol(ask_l(in), NULL, 10), expected);
     pytheus_registry_free(r);
