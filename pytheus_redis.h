@@ -97,7 +97,7 @@
 
    Its Gauge is one with .across = PYTHEUS_PER_PROCESS: here all gauges of a process have the same
    gauge_index, and a forked child has another one. .expire_seconds is then how long the value
-   outlives a process that is killed (0: 60), and it is refreshed in good time. SUM, MIN and MAX
+   outlives a process that is killed (0: 60, or three flush intervals), and it is refreshed in good time. SUM, MIN and MAX
    are kept likewise, and put together on the page. Its CommonGauge is the shared gauge.
 
    A counter there is a whole number. Of a counter that fractions are added to, the whole part is
@@ -2619,7 +2619,7 @@ static pytheus_err pytheus_redis__resolve(pytheus_redis *redis, int64_t deadline
     }
     if (transaction->number && redis->found == transaction->number) {
         pytheus_redis__acknowledge(redis);
-    } else if (transaction->number && redis->found == transaction->fence) {
+    } else if (transaction->number && transaction->fence && redis->found == transaction->fence) {
         pytheus_redis__give_up(redis, transaction->fence);
     } else {
         pytheus_redis__begin_again(redis);
@@ -2997,7 +2997,8 @@ static bool pytheus_redis__has_process_gauges(pytheus_redis *redis) {
 /* How long its gauges outlive a process. */
 static int64_t pytheus_redis__process_seconds(const pytheus_redis *redis) {
     int64_t flushes = (int64_t)redis->flush_ms * PYTHEUS_REDIS__PROCESS_FLUSHES / 1000;
-    return flushes > PYTHEUS_REDIS__PROCESS_SECONDS ? flushes : PYTHEUS_REDIS__PROCESS_SECONDS;
+    return flushes > PYTHEUS_REDIS__PROCESS_SECONDS ? flushes
+                                                    : (int64_t)PYTHEUS_REDIS__PROCESS_SECONDS;
 }
 
 static bool pytheus_redis__needs_index(pytheus_redis *redis) {

@@ -199,7 +199,7 @@ TEST_ON_REDIS(r, fields_that_are_no_series_are_left_out) {
         (void)ASK("HSET", "x", bad[i], "1");
     (void)ASK("HSET", "x", "{\"a\": 7}", "2", "{\"a\": true}", "3", "{\"a\": \"\xc3\xa9\"}", "4");
     for (int i = 0; i < 2; i++) {
-        CHECK_REDIS_PAGE(r, "# TYPE x counter\nx{a=\"7\"} 2\nx{a=\"true\"} 3\n"
+        CHECK_REDIS_PAGE(r, "# TYPE x counter\nx{a=\"7\"} 2\nx{a=\"True\"} 3\n"
                             "x{a=\"\xc3\xa9\"} 4\n");
         CHECK_INT(logged.num, 1);
         CHECK_STR(logged.metric, "x");

@@ -550,9 +550,9 @@ static bool a_life(int on, const layout *in) {
     pytheus_free(pytheus_generate(r, PYTHEUS_TEXT, NULL));
     expected += pytheus_counter_inc(pytheus_counter_labels(c, "x", "1")) == PYTHEUS_OK;
     fail_at = 0; /* from here on there is enough: what was refused works, what was done is there */
-    snprintf(line, sizeof line, "c{x=\"1\"} %ld", expected);
+    snprintf(line, sizeof line, "l{x=\"1\"} %ld", expected);
     if (c.view.node)
-        CHECK_LINE(r, "c{x=\"2\"} 1");
+        CHECK_LINE(r, "l{x=\"2\"} 1");
     if (expected)
         CHECK_LINE(r, line);
     CHECK_ERR(pytheus_flush(r), PYTHEUS_OK);
