@@ -54,7 +54,8 @@
    process has defined, with everybody's series.
 
    pytheus_view_get and pytheus_sample_value tell this process's own part. With write_through each
-   operation goes to Redis before it returns, its error goes to the caller, and get asks Redis.
+   operation goes to Redis before it returns, its error goes to the caller, and get asks Redis. After
+   an error for want of an answer it is open whether the operation was done; it is not tried again.
 
    Gauges: a shared one (the default) has one value; the last set wins, and increments add to it.
    .across = PYTHEUS_PER_PROCESS shows each process's own, with a label gauge_index; SUM, MIN, MAX
@@ -109,10 +110,12 @@
    LIMITS
 
    Valkey is as good as Redis. A cluster of either is refused: the keys of one metric are not in
-   one slot. Let maxmemory-policy be noeviction: an evicted key is a counter that starts again. A
-   server name that can't be looked up quickly holds back a page that must connect. Debian 12's
-   hiredis (0.14.1) ends the program when it has no memory for a new connection. OpenSSL's memory
-   is its own. */
+   one slot. Let maxmemory-policy be noeviction: an evicted key is a counter that starts again. So
+   is one that no flush changed and no page read for expire_key_time; such a gauge is 0. Keys of a
+   metric that was removed are read and kept as long as its process lives, unless the name is
+   defined again: then pages are the new one's. A server name that can't be looked up quickly holds
+   back who must connect. Debian 12's hiredis (0.14.1) ends the program when it has no memory for a
+   new connection. OpenSSL's memory is its own. */
 
 #if defined(PYTHEUS_STATIC) && !defined(PYTHEUS_REDIS_IMPLEMENTATION)
 #define PYTHEUS_REDIS_IMPLEMENTATION
@@ -131,7 +134,8 @@ extern "C" {
    without "logger". Read during the call only. */
 typedef struct pytheus_redis_desc {
     /* redis://user:password@host:port/db, with TLS rediss://..., or
-       unix://user:password@/path/of/socket?db=0; what else is given goes before it */
+       unix://user:password@/path/of/socket, where db, username and password may also stand behind
+       it: ?db=0&password=...; %2F is a /. What else is given goes before it */
     const char *url PYTHEUS__ZERO;
     const char *host PYTHEUS__ZERO;             /* NULL: "localhost" */
     int port PYTHEUS__ZERO;                     /* 0: 6379 */
