@@ -3735,6 +3735,7 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
     memset((void *)&redis->key, 0, sizeof redis->key);
     memset((void *)&redis->transaction, 0, sizeof redis->transaction);
     memset((void *)&redis->reading, 0, sizeof redis->reading);
+    redis->num_news = 0;
     for (metric = redis->metrics; metric; metric = metric->next) {
         metric->rows = NULL;
         metric->spellings = NULL;
