@@ -65,22 +65,23 @@
 
    LIMITS. When the disk is full, or RLIMIT_FSIZE reached, new series live in their process alone:
    the logger is told, and pytheus_file_unshared_series counts them; what is there goes on. Where
-   the file is damaged or was removed, or the program has closed its descriptors, the page has
-   pytheus_file_damaged 1: restart all who have it. 1,024 processes at once; a series takes up to 64
-   KB. Linux, with GCC or Clang; one machine: on file systems of a network or a cluster, or that a
-   host shares with its machines, memory of files is not that of all, and they are refused: NFS,
-   SMB, 9P, Ceph, AFS, Coda, NCP, Lustre, GPFS, BeeGFS, PanFS, IBRIX, OCFS2, GFS2, virtiofs, those
-   of VirtualBox, VMware and Parallels, and all of FUSE, of which the system does not tell what is
-   behind. Containers may share the directory, as one user. A series takes 128 bytes of the file, or
-   more with long labels, of removed ones it is used again.
+   the file is damaged, or the program has closed its descriptors, the page has pytheus_file_damaged
+   1: restart all who have it. 1,024 processes at once; a series takes up to 64 KB. Linux, with GCC
+   or Clang; one machine: on file systems of a network or a cluster, or that a host shares with its
+   machines, memory of files is not that of all, and they are refused: NFS, SMB, 9P, Ceph, AFS,
+   Coda, NCP, Lustre, GPFS, BeeGFS, PanFS, IBRIX, OCFS2, GFS2, virtiofs, those of VirtualBox, VMware
+   and Parallels, and all of FUSE, of which the system does not tell what is behind. Containers may
+   share the directory, as one user. A series takes 128 bytes of the file, or more with long labels,
+   of removed ones it is used again.
 
    Who truncates pytheus.data while it is in use ends all who count in it with SIGBUS. A process
    that opens and closes pytheus.lock itself lets go of its locks: others then take it for dead. In
    one process one copy of this library can have the file, a second is refused (Linux). When
    pytheus.lock was removed, as cleaners of old files do, nobody new is let in until all are
-   restarted. A process that is stopped (SIGSTOP) while it makes a series lets others wait that make
-   or remove one, or join, but never those that count or write a page; nor fork(), unless a thread
-   is just joining, or the child gets gauges of its own.
+   restarted; when pytheus.data was, who comes next begins another file, and nobody is told. A
+   process that is stopped (SIGSTOP) while it makes a series lets others wait that make or remove
+   one, or join, but never those that count or write a page; nor fork(), unless a thread is just
+   joining, or the child gets gauges of its own.
 
    Without memory all fails with PYTHEUS_ERR_NOMEM, and can be repeated. PYTHEUS_FILE_REALLOC(p,
    size) and PYTHEUS_FILE_FREE(p), defined where the implementation is, take the place of malloc's:
@@ -370,7 +371,8 @@ typedef struct pytheus__disk_backend {
 /* A series that is this process' alone, followed by its words, and its text as it would be in the
    file. */
 typedef struct pytheus__disk_private {
-    struct pytheus__disk_private *next, **link; /* in file->privates; NULL: it is not there */
+    struct pytheus__disk_private *next __attribute__((aligned(8)));
+    struct pytheus__disk_private **link; /* in file->privates; NULL: it is not there */
     const pytheus__disk_metric *metric;
     size_t size; /* of the text */
     const char *text;
@@ -2982,13 +2984,6 @@ static void pytheus__disk_emit_own(pytheus_emitter *out, const char *name, const
     }
 }
 
-/* Whether who comes now will not find what this process counts. */
-static bool pytheus__disk_is_lost(pytheus__disk *file) {
-    struct stat status;
-    return !file->copy && (pytheus__disk_check_fd(file, file->lock_fd, file->inode) ||
-                           fstat(file->data_fd, &status) || status.st_nlink == 0);
-}
-
 static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
     pytheus__disk_backend *backend = (pytheus__disk_backend *)user;
     pytheus__disk *file = backend->file;
@@ -2997,7 +2992,10 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
     bool is_damaged;
     memset((void *)&shares, 0, sizeof shares);
     (void)pthread_mutex_lock(&file->lock);
-    is_damaged = pytheus__disk_is_lost(file) || file->is_damaged;
+    if (!file->copy) {
+        (void)pytheus__disk_check_fd(file, file->lock_fd, file->inode);
+    }
+    is_damaged = file->is_damaged;
     if (file->apart.used || file->privates) {
         err = pytheus__disk_read_shares(backend, &shares);
     }
@@ -3008,7 +3006,7 @@ static pytheus_err pytheus__disk_generate(void *user, pytheus_emitter *out) {
                                "Series that did not fit in the file, and are this process' alone.",
                                (double)PYTHEUS__DISK_GET(&file->unshared));
         pytheus__disk_emit_own(out, "pytheus_file_damaged",
-                               "1 where the file is damaged or removed: not all is shared.",
+                               "1 where the file is damaged, or closed: new series are not shared.",
                                is_damaged);
     }
     PYTHEUS_FILE_FREE(shares.census);

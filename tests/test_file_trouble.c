@@ -608,16 +608,6 @@ TEST_SERVICE(s, what_can_not_be_mapped_is_an_error_of_the_page) {
     service_run(s, scrape_without_address_space, NULL);
 }
 
-TEST_SERVICE(s, a_file_that_was_removed_is_told) {
-    pytheus_registry *r = service_join(s);
-    pytheus_counter_inc(COUNTER(r, .name = "x_total"));
-    CHECK_PAGE(r, "# TYPE x_total counter\nx_total 1\n");
-    CHECK(unlink(service_path(s, "pytheus.data")) == 0);
-    CHECK_LINE(r, "x_total 1");
-    CHECK_LINE(r, "pytheus_file_damaged 1");
-    pytheus_registry_free(r);
-}
-
 TEST_SERVICE(s, each_bit_of_where_the_file_ends_counts) {
     service_run(s, add_some, NULL);
     int fd = open(service_path(s, "pytheus.data"), O_RDWR);
