@@ -5478,7 +5478,7 @@ static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
 static pytheus_err pytheus__remove_all_in_words(pytheus__family *family,
                                                 const char *const *values) {
     const pytheus_backend *backend = &family->store->backend;
-    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     pytheus__lists lists;
     pytheus_series_desc desc;
     pytheus_err err;

@@ -335,6 +335,7 @@ static void *make_series_for_ever(void *argument) {
     for (long i = 0;; i++) {
         snprintf(text, sizeof text, "%ld", i);
         pytheus_counter_inc(pytheus_counter_labels(*c, "a", text));
+        pthread_testcancel();
     }
     return NULL;
 }
@@ -348,7 +349,7 @@ static bool cancel_a_thread(const service *s, void *argument) {
     usleep(20000);
     CHECK(pthread_cancel(thread) == 0);
     alarm(20);
-    usleep(20000);
+    pthread_join(thread, NULL);
     CHECK_ERR(pytheus_counter_inc(pytheus_counter_labels(c, "a", "after")), PYTHEUS_OK);
     return check_num_failed == 0;
 }
