@@ -1891,17 +1891,6 @@ static ssize_t pytheus_redis__tls_gave(pytheus_redis *redis, int result, const c
     }
 }
 
-/* A server that does not take us says so and closes, maybe before we could send anything. */
-static ssize_t pytheus_redis__hear_why(pytheus_redis *redis, const char **why) {
-    const char *said = NULL;
-    char byte;
-    SSL *tls = pytheus_redis__begin_tls(redis);
-    if (pytheus_redis__tls_gave(redis, SSL_peek(tls, &byte, 1), &said) < 0 && redis->is_refused) {
-        *why = said;
-    }
-    return -1;
-}
-
 #endif
 
 static ssize_t pytheus_redis__recv(pytheus_redis *redis, char *to, size_t room, const char **why) {
@@ -1927,8 +1916,7 @@ static ssize_t pytheus_redis__send_some(pytheus_redis *redis, const char *text, 
     if (redis->tls) {
         SSL *tls = pytheus_redis__begin_tls(redis);
         int piece = size < INT_MAX ? (int)size : INT_MAX;
-        n = pytheus_redis__tls_gave(redis, SSL_write(tls, text, piece), why);
-        return n < 0 && !redis->is_refused ? pytheus_redis__hear_why(redis, why) : n;
+        return pytheus_redis__tls_gave(redis, SSL_write(tls, text, piece), why);
     }
 #endif
     n = send(redis->context->fd, text, size, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -2100,7 +2088,8 @@ static pytheus_err pytheus_redis__send(pytheus_redis *redis, const char *text, s
     if (!why) {
         return PYTHEUS_OK;
     }
-    err = pytheus_redis__receive(redis);
+    /* A server that does not take us says so and closes, maybe before we could send anything. */
+    err = redis->is_refused ? PYTHEUS_OK : pytheus_redis__receive(redis);
     return err ? err : pytheus_redis__cut_off(redis, why);
 }
 
