@@ -54,15 +54,16 @@
    process has defined, with everybody's series.
 
    pytheus_view_get and pytheus_sample_value tell this process's own part. With write_through each
-   operation goes to Redis before it returns, its error goes to the caller, and get asks Redis. After
-   an error for want of an answer it is open whether the operation was done; it is not tried again.
+   operation goes to Redis before it returns, its error goes to the caller, and get asks Redis.
+   After an error for want of an answer it is open whether the operation was done; it is not tried
+   again.
 
    Gauges: a shared one (the default) has one value; the last set wins, and increments add to it.
    .across = PYTHEUS_PER_PROCESS shows each process's own, with a label gauge_index; SUM, MIN, MAX
    and MOST_RECENT what their names say. These live in a hash of each process that expires 60
-   seconds (or three flush intervals) after its last refreshing, and are for buffered processes. A shared gauge's
-   expire_seconds, or those of pytheus_redis_gauge_set_for, let a value go away that nobody sets
-   again. Infos and statesets stay each process's own, and are not in Redis.
+   seconds (or three flush intervals) after its last refreshing, and are for buffered processes. A
+   shared gauge's expire_seconds, or those of pytheus_redis_gauge_set_for, let a value go away that
+   nobody sets again. Infos and statesets stay each process's own, and are not in Redis.
 
    Every page also has pytheus_redis_up, pytheus_redis_flush_errors_total and
    pytheus_redis_last_flush_timestamp_seconds of the process that wrote it. Without Redis a page is
@@ -98,8 +99,9 @@
 
    Its Gauge is one with .across = PYTHEUS_PER_PROCESS: here all gauges of a process have the same
    gauge_index, and a forked child has another one. .expire_seconds is then how long the value
-   outlives a process that is killed (0: 60, or three flush intervals), and it is refreshed in good time. SUM, MIN and MAX
-   are kept likewise, and put together on the page. Its CommonGauge is the shared gauge.
+   outlives a process that is killed (0: 60, or three flush intervals), and it is refreshed in good
+   time. SUM, MIN and MAX are kept likewise, and put together on the page. Its CommonGauge is the
+   shared gauge.
 
    A counter there is a whole number. Of a counter that fractions are added to, the whole part is
    sent; what is left over waits in its process, and ends with it; this is told once. With
@@ -2515,9 +2517,9 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
     PYTHEUS_REDIS__STORE(&redis->last_flush_ms, (uint64_t)(pytheus_redis__wall_clock() * 1000));
 }
 
-/* The server lost what it had of this process, or the last of it. With nothing at all counters begin
-   again, and what gauges say is said again; in an older state the gauges are as they were then, and
-   who says them again would count twice, or undo what others have set. */
+/* The server lost what it had of this process, or the last of it. With nothing at all counters
+   begin again, and what gauges say is said again; in an older state the gauges are as they were
+   then, and who says them again would count twice, or undo what others have set. */
 static void pytheus_redis__begin_again(pytheus_redis *redis) {
     bool has_nothing = !redis->found;
     size_t i;
