@@ -2519,7 +2519,7 @@ static bool pytheus__disk_is_below(const pytheus_series_desc *desc, const pytheu
 /* Under the writing lock. */
 static void pytheus__disk_remove_below(pytheus__disk *file, const pytheus__disk_metric *metric,
                                        const pytheus_series_desc *desc) {
-    pytheus_label labels[PYTHEUS_MAX_LABELS];
+    pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     size_t i;
     for (i = 0; i < file->index.size; i++) {
         const pytheus__disk_ref *ref = &file->index.at[i];
