@@ -8911,13 +8911,12 @@ static pytheus_err pytheus__was_set(pytheus_view view, const pytheus_words *word
 
 /* Tells a backend that asks for it when the value was changed. */
 static pytheus_err pytheus__was_changed(pytheus_view view, const pytheus_words *words) {
-    pytheus_words changed;
+    pytheus_words changed = *words;
     pytheus_err err;
     int saved_errno = errno;
     if (!words->changed) {
         return PYTHEUS_OK;
     }
-    changed = *words;
     changed.at = words->changed;
     err = pytheus__update_word(view, &changed, 0, pytheus__updated_value, pytheus__wall_clock());
     errno = saved_errno;
