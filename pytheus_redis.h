@@ -992,10 +992,11 @@ typedef struct pytheus_redis__series {
     bool was_met; /* by who has the line, and may have kept it */
     bool is_removed, is_closed;
     /* what follows belongs to who has the line */
-    bool is_known; /* Redis has all its values */
-    bool is_gone;  /* nothing of it is to be sent any more */
-    uint64_t sets; /* how often it had been set when Redis acknowledged that */
-    bool is_told;  /* that it is refused */
+    bool is_known;        /* Redis has all its values */
+    bool is_gone;         /* nothing of it is to be sent any more */
+    uint64_t sets;        /* how often it had been set when Redis acknowledged that */
+    uint64_t transaction; /* that it was last put into */
+    bool is_told;         /* that it is refused */
     int64_t refused_until;
     pytheus_redis__row *row;              /* NULL: none yet */
     pytheus_redis__value acknowledged[1]; /* num_values of the metric */
@@ -3216,6 +3217,11 @@ static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__serie
         (!is_removed && series->refused_until > pytheus_redis__now())) {
         return;
     }
+    /* The list may have become shorter meanwhile, or have moved it, so that it comes again. */
+    if (series->transaction == redis->transaction.number) {
+        return;
+    }
+    series->transaction = redis->transaction.number;
     if (is_removed && series->metric->across != PYTHEUS_SHARED && !series->is_known) {
         series->is_gone = true;
     } else if (is_removed) {
@@ -3758,6 +3764,7 @@ static void pytheus_redis__forked(void *user) {
             pytheus_redis__values(series, series->acknowledged);
         }
         series->is_known = series->is_known && series->metric->across == PYTHEUS_SHARED;
+        series->transaction = 0;
     }
     pytheus_redis__new_identity(redis);
     redis->number = redis->base = 0;
@@ -4026,7 +4033,7 @@ static void pytheus_redis__combine(const pytheus_redis__metric *metric, pytheus_
     bool takes = true;
     if (!pytheus_redis__is_gauge(metric) || metric->across == PYTHEUS_SHARED ||
         metric->across == PYTHEUS_SUM) {
-        *total += v;
+        *total = *total != 0 ? *total + v : v; /* -0 stays */
         return;
     }
     if (row->num_seen) {

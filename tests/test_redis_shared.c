@@ -484,7 +484,8 @@ static void crowd_in(const layout *in) {
     for (int i = 0; i < 3; i++)
         pthread_join(others[i], NULL);
     page = redis_page(x.r);
-    CHECK(page && strstr(page, "c{x=\"49\"} 1600\n") && strstr(page, "h_count 80000\n"));
+    if (!CHECK(page && strstr(page, "c{x=\"49\"} 1600\n") && strstr(page, "h_count 80000\n")))
+        fprintf(stderr, "%s\n", page ? page : pytheus_last_error());
     CHECK(page && !strstr(page, "passing{"));
     pytheus_free(page);
     CHECK_INT(logged.num, 0);
