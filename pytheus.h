@@ -3975,15 +3975,20 @@ static pytheus_err pytheus__from_backend(const pytheus__family *family, char bef
     return pytheus__after_callback(before, err, PYTHEUS_ERR_BACKEND, family->name.text, sentence);
 }
 
-static void pytheus__labels_of_key(const pytheus__family *family, const pytheus__key *key,
-                                   pytheus_label *labels) {
-    const char *values[PYTHEUS_MAX_LABELS];
+static void pytheus__list_labels(const pytheus__family *family, const char *const *values,
+                                 pytheus_label *labels) {
     size_t i;
-    pytheus__key_values(family, key->words, values);
     for (i = 0; i < family->num_labels; i++) {
         labels[i].name = family->label_names[i].text;
         labels[i].value = values[i];
     }
+}
+
+static void pytheus__labels_of_key(const pytheus__family *family, const pytheus__key *key,
+                                   pytheus_label *labels) {
+    const char *values[PYTHEUS_MAX_LABELS];
+    pytheus__key_values(family, key->words, values);
+    pytheus__list_labels(family, values, labels);
 }
 
 /* The bound of a bucket as it is on the page. */
@@ -5482,12 +5487,8 @@ static pytheus_err pytheus__remove_all_in_words(pytheus__family *family,
     pytheus__lists lists;
     pytheus_series_desc desc;
     pytheus_err err;
-    size_t i;
     char before = pytheus__before_callback();
-    for (i = 0; i < family->num_labels; i++) {
-        labels[i].name = family->label_names[i].text;
-        labels[i].value = values[i];
-    }
+    pytheus__list_labels(family, values, labels);
     pytheus__describe_series(family, labels, &lists, &desc);
     err = backend->words_remove_all(backend->user, &desc);
     err = pytheus__from_backend(family, before, err, "remove series");
@@ -6904,18 +6905,16 @@ static pytheus_err pytheus__find_or_define(const pytheus__definition *definition
 
 static pytheus_err pytheus__open_metric(const pytheus__family *draft) {
     const pytheus_backend *backend = &draft->store->backend;
+    const char *const values[PYTHEUS_MAX_LABELS] = {NULL};
     pytheus_label labels[PYTHEUS_MAX_LABELS] = PYTHEUS__EMPTY;
     pytheus__lists lists;
     pytheus_series_desc desc;
     pytheus_err err;
-    size_t i;
     char before = pytheus__before_callback();
     if (!backend->metric_open) {
         return PYTHEUS_OK;
     }
-    for (i = 0; i < draft->num_labels; i++) {
-        labels[i].name = draft->label_names[i].text;
-    }
+    pytheus__list_labels(draft, values, labels);
     pytheus__describe_series(draft, labels, &lists, &desc);
     err = backend->metric_open(backend->user, &desc);
     return pytheus__from_backend(draft, before, err, "open a metric");

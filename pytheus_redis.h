@@ -3891,8 +3891,7 @@ static void pytheus_redis__reorder(pytheus_redis__metric *metric,
 }
 
 /* As find_spelling, for what comes in Redis's order: the same as on the page before, unless the
-   hash was resized. So the next ones are known, and fetched while it is still the turn of others.
-   */
+   hash was resized. So the next ones are known, and fetched while others have their turn. */
 static pytheus_redis__spelling *pytheus_redis__meet_spelling(pytheus_redis__metric *metric,
                                                              const char *text, size_t size) {
     size_t next = metric->next_spelling;

@@ -143,4 +143,24 @@ static inline off_t service_size(const service *s, const char *name) {
     return stat(service_path(s, name), &status) ? -1 : status.st_size;
 }
 
+/* -- dumps -- */
+
+static inline pytheus_err service_append(void *user, const char *bytes, size_t size) {
+    char *text = (char *)user;
+    size_t used = strlen(text);
+    if (used + size >= 8192)
+        return PYTHEUS_ERR_IO;
+    memcpy(text + used, bytes, size);
+    text[used + size] = '\0';
+    return PYTHEUS_OK;
+}
+
+/* What the last dump has. */
+static char service_dumped[8192];
+static inline pytheus_err service_dump(const char *path) {
+    const pytheus_sink sink = {service_append, service_dumped};
+    service_dumped[0] = '\0';
+    return pytheus_file_dump(path, PYTHEUS_TEXT, &sink);
+}
+
 #endif

@@ -716,62 +716,45 @@ TEST_SERVICE(s, bad_configurations) {
 
 /* -- dumps -- */
 
-static pytheus_err append(void *user, const char *bytes, size_t size) {
-    char *text = (char *)user;
-    size_t used = strlen(text);
-    if (used + size >= 8192)
-        return PYTHEUS_ERR_IO;
-    memcpy(text + used, bytes, size);
-    text[used + size] = '\0';
-    return PYTHEUS_OK;
-}
-
-static char dumped[8192];
-static pytheus_err dump(const char *path) {
-    const pytheus_sink sink = {append, dumped};
-    dumped[0] = '\0';
-    return pytheus_file_dump(path, PYTHEUS_TEXT, &sink);
-}
-
 TEST_SERVICE(s, a_dump_after_the_crash) {
     setting five = {PYTHEUS_SUM, 5};
     service_run(s, make_all, NULL);
-    CHECK_ERR(dump(s->directory), PYTHEUS_OK);
-    CHECK_STR(dumped, everything);
-    CHECK_ERR(dump(service_path(s, "pytheus.data")), PYTHEUS_OK);
-    CHECK_STR(dumped, everything);
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, everything);
+    CHECK_ERR(service_dump(service_path(s, "pytheus.data")), PYTHEUS_OK);
+    CHECK_STR(service_dumped, everything);
     /* Who was there last is shown, where nobody is. */
     service_kill_member(service_begin_member(s, set_gauge, &five));
-    CHECK_ERR(dump(s->directory), PYTHEUS_OK);
-    CHECK_STR(dumped, "# HELP g G.\n# TYPE g gauge\ng{a=\"1\"} 5\n");
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, "# HELP g G.\n# TYPE g gauge\ng{a=\"1\"} 5\n");
 }
 
 TEST_SERVICE(s, a_dump_beside_the_living) {
     setting five = {PYTHEUS_SUM, 5}, six = {PYTHEUS_SUM, 6};
     service_member member = service_begin_member(s, set_gauge, &five);
     service_kill_member(service_begin_member(s, set_gauge, &six));
-    CHECK_ERR(dump(s->directory), PYTHEUS_OK);
-    CHECK_STR(dumped, "# HELP g G.\n# TYPE g gauge\ng{a=\"1\"} 5\n");
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, "# HELP g G.\n# TYPE g gauge\ng{a=\"1\"} 5\n");
     pytheus_registry *r = service_join(s);
-    CHECK_ERR(dump(s->directory), PYTHEUS_OK);
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
     CHECK_LINE(r, "g{a=\"1\"} 5");
     /* The dump has not taken this process' locks away. */
     pytheus_gauge g = GAUGE(r, .name = "g", .across = PYTHEUS_SUM, .required_labels = {"a"});
     pytheus_gauge_set(pytheus_gauge_labels(g, "a", "1"), 2);
-    CHECK_ERR(dump(s->directory), PYTHEUS_OK);
-    CHECK_STR(dumped, "# HELP g G.\n# TYPE g gauge\ng{a=\"1\"} 7\n");
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, "# HELP g G.\n# TYPE g gauge\ng{a=\"1\"} 7\n");
     service_end_member(member);
     pytheus_registry_free(r);
 }
 
 TEST_SERVICE(s, what_can_not_be_dumped) {
-    CHECK_ERR(dump(s->directory), PYTHEUS_ERR_IO);
-    CHECK_ERR(dump(NULL), PYTHEUS_ERR_IO);
-    CHECK_ERR(dump("/dev/null"), PYTHEUS_ERR_IO);
-    CHECK_ERR(dump("/etc/passwd"), PYTHEUS_ERR_BACKEND);
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_ERR_IO);
+    CHECK_ERR(service_dump(NULL), PYTHEUS_ERR_IO);
+    CHECK_ERR(service_dump("/dev/null"), PYTHEUS_ERR_IO);
+    CHECK_ERR(service_dump("/etc/passwd"), PYTHEUS_ERR_BACKEND);
     CHECK(symlink("/etc/passwd", service_path(s, "pytheus.data")) == 0);
-    CHECK_ERR(dump(s->directory), PYTHEUS_ERR_IO);
-    CHECK_ERR(dump(service_path(s, "pytheus.data")), PYTHEUS_ERR_IO);
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_ERR_IO);
+    CHECK_ERR(service_dump(service_path(s, "pytheus.data")), PYTHEUS_ERR_IO);
 }
 
 /* -- hostile surroundings -- */
@@ -887,7 +870,7 @@ TEST_SERVICE(s, other_versions_and_machines_are_refused) {
         write_file(service_path(s, "pytheus.data"), bytes, size);
         CHECK_ERR(joining(s, true), PYTHEUS_ERR_BACKEND);
         CHECK(strstr(pytheus_last_error(), cases[i].reason) != NULL);
-        CHECK_ERR(dump(s->directory), PYTHEUS_ERR_BACKEND);
+        CHECK_ERR(service_dump(s->directory), PYTHEUS_ERR_BACKEND);
         CHECK(strstr(pytheus_last_error(), cases[i].reason) != NULL);
         bytes[cases[i].at] ^= 0x55;
     }
@@ -898,13 +881,13 @@ TEST_SERVICE(s, other_versions_and_machines_are_refused) {
 /* What is opened is as it was, or refused and as it was. Values may be any. */
 static void open_spoilt(const service *s, const char *bytes, size_t size) {
     write_file(service_path(s, "pytheus.data"), bytes, size);
-    pytheus_err err = dump(s->directory);
+    pytheus_err err = service_dump(s->directory);
     CHECK(err == PYTHEUS_OK || err == PYTHEUS_ERR_BACKEND);
     pytheus_registry *r = service_open(s, true);
     CHECK((r != NULL) == (err == PYTHEUS_OK));
     if (r) {
         char *text = pytheus_generate(r, PYTHEUS_TEXT, NULL);
-        CHECK_STR(text, dumped);
+        CHECK_STR(text, service_dumped);
         pytheus_free(text);
         pytheus_registry_free(r);
     } else {
@@ -936,7 +919,7 @@ TEST_SERVICE(s, every_flip_of_a_bit_is_contained) {
         bytes[i / 8] ^= (char)(1 << i % 8);
         open_spoilt(s, bytes, size);
         bytes[i / 8] ^= (char)(1 << i % 8);
-        if (*dumped)
+        if (*service_dumped)
             opened++;
         else
             refused++;

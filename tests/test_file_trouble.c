@@ -41,23 +41,6 @@ static int lines_of(pytheus_registry *r, const char *start) {
     return n;
 }
 
-static pytheus_err append(void *user, const char *bytes, size_t size) {
-    char *text = (char *)user;
-    size_t used = strlen(text);
-    if (used + size >= 8192)
-        return PYTHEUS_ERR_IO;
-    memcpy(text + used, bytes, size);
-    text[used + size] = '\0';
-    return PYTHEUS_OK;
-}
-
-static char dumped[8192];
-static pytheus_err dump(const service *s) {
-    const pytheus_sink sink = {append, dumped};
-    dumped[0] = '\0';
-    return pytheus_file_dump(s->directory, PYTHEUS_TEXT, &sink);
-}
-
 /* A member that was refused with this sentence, not one that was let in. */
 static bool is_refused(const service *s, const char *sentence) {
     pytheus_registry *r = service_open(s, false);
@@ -89,11 +72,11 @@ TEST_SERVICE(s, a_series_takes_a_place_before_its_metric) {
     pytheus_view_remove(x2.view);
     pytheus_counter_inc(pytheus_counter_labels(y, "a", "2"));
     CHECK_PAGE(r, expected);
-    CHECK_ERR(dump(s), PYTHEUS_OK);
-    CHECK_STR(dumped, of_dump);
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, of_dump);
     pytheus_registry_free(r);
-    CHECK_ERR(dump(s), PYTHEUS_OK);
-    CHECK_STR(dumped, of_dump);
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, of_dump);
     service_run(s, join_and_read, of_dump);
 }
 
@@ -225,13 +208,13 @@ static bool join_without_standard_files(const service *s, void *argument) {
     bool is_good = r != NULL;
     for (int fd = 0; fd < 3; fd++)
         is_good = write(fd, "a sentence for the log", 22) < 0 && is_good;
-    return is_good && dump(s) == PYTHEUS_OK;
+    return is_good && service_dump(s->directory) == PYTHEUS_OK;
 }
 
 TEST_SERVICE(s, what_is_printed_without_standard_files_goes_nowhere) {
     service_run(s, join_without_standard_files, NULL);
-    CHECK_ERR(dump(s), PYTHEUS_OK);
-    CHECK_STR(dumped, "# TYPE x_total counter\nx_total 1\n");
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, "# TYPE x_total counter\nx_total 1\n");
 }
 
 static bool is_locked(const service *s, off_t at) {
@@ -411,8 +394,8 @@ TEST_SERVICE(s, a_dump_shows_the_last_ones_and_no_earlier) {
     CHECK_PAGE(r, "# TYPE g gauge\ng 1\n");
     pytheus_registry_free(r);
     service_kill_member(members[0]);
-    CHECK_ERR(dump(s), PYTHEUS_OK);
-    CHECK_STR(dumped, "# TYPE g gauge\ng 1\n");
+    CHECK_ERR(service_dump(s->directory), PYTHEUS_OK);
+    CHECK_STR(service_dumped, "# TYPE g gauge\ng 1\n");
 }
 
 /* -- gauges that are put together -- */
@@ -621,7 +604,7 @@ TEST_SERVICE(s, each_bit_of_where_the_file_ends_counts) {
         CHECK(pread(fd, &byte, 1, at) == 1);
         flipped = (unsigned char)(byte ^ 1 << bit % 8);
         CHECK(pwrite(fd, &flipped, 1, at) == 1);
-        CHECK_ERR(dump(s), PYTHEUS_ERR_BACKEND);
+        CHECK_ERR(service_dump(s->directory), PYTHEUS_ERR_BACKEND);
         CHECK(service_open(s, true) == NULL);
         CHECK(pwrite(fd, &byte, 1, at) == 1);
     }
