@@ -47,18 +47,10 @@ static pytheus_registry *counted_registry(usage *u) {
 
 /* -- the size of the process, as the system sees it -- */
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-
 /* 0 where it can't be told, or would tell of a sanitizer's own memory. */
 static long resident_bytes(void) {
     long pages = 0;
-#if defined(__linux__) && !defined(SANITIZED)
+#if defined(__linux__) && !IS_SANITIZED
     FILE *file = fopen("/proc/self/statm", "r");
     if (!file)
         return 0;

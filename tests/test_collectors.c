@@ -1633,13 +1633,7 @@ static pytheus_registry *registry_of(budget *b) {
         &(pytheus_registry_desc){.allocator = {spend, b}, .logger = {fixture_remember, NULL}});
 }
 
-enum {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    A_MILLION = 100000
-#else
-    A_MILLION = 1000000
-#endif
-};
+enum { A_MILLION = IS_SANITIZED ? 100000 : 1000000 };
 
 static pytheus_err emit_a_million(void *user, pytheus_emitter *out) {
     char a[40], b[120];

@@ -36,14 +36,6 @@ TEST(file) {
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-
 static bool is_long(void) {
     const char *value = getenv("LONG");
     return value && !strcmp(value, "1");

@@ -338,7 +338,7 @@ static bool cancel_a_thread(const service *s, void *argument) {
 }
 
 TEST_SERVICE(s, a_cancelled_thread_keeps_no_lock) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef UNDER_ASAN
     SKIP_EXTRA("the sanitizer writes over a stack that the end of a cancelled thread uses");
 #endif
     service_run(s, cancel_a_thread, NULL);
@@ -589,7 +589,7 @@ static bool scrape_without_address_space(const service *s, void *argument) {
 }
 
 TEST_SERVICE(s, what_can_not_be_mapped_is_an_error_of_the_page) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if IS_SANITIZED
     SKIP_EXTRA("the sanitizer needs address space itself");
 #endif
     service_run(s, scrape_without_address_space, NULL);

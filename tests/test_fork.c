@@ -4,16 +4,11 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 
+#include "check.h"
+
 /* AddressSanitizer's own allocator does not survive a fork from a busy program. It does when nobody
    is in it then. */
-#if defined(__SANITIZE_ADDRESS__)
-#define GUARD_ALLOCATOR 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define GUARD_ALLOCATOR 1
-#endif
-#endif
-#ifdef GUARD_ALLOCATOR
+#ifdef UNDER_ASAN
 static void *guarded_realloc(void *p, size_t size);
 static void guarded_free(void *p);
 #define PYTHEUS_MALLOC(size) guarded_realloc(NULL, size)
@@ -23,7 +18,6 @@ static void guarded_free(void *p);
 
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
-#include "check.h"
 #include "page.h"
 
 #ifdef _WIN32
@@ -44,7 +38,7 @@ static int num_forks(void) {
     return value && !strcmp(value, "1") ? 1000 : 200;
 }
 
-#ifdef GUARD_ALLOCATOR
+#ifdef UNDER_ASAN
 static pthread_mutex_t allocator_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void lock_allocator(void) {

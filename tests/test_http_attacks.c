@@ -15,16 +15,7 @@
 #include <sys/wait.h>
 
 /* Sanitizers keep what is freed, and everything of theirs. */
-#if defined(__SANITIZE_ADDRESS__) || defined(UNDER_TSAN)
-#define MEASURES_MEMORY 0
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MEASURES_MEMORY 0
-#endif
-#endif
-#ifndef MEASURES_MEMORY
-#define MEASURES_MEMORY 1
-#endif
+#define MEASURES_MEMORY !IS_SANITIZED
 
 enum { SERIES = 20000, MOST_KB = 32 * 1024, SCRAPER = 1 };
 

@@ -107,14 +107,6 @@ TEST(the_default_registry_needs_no_description) {
 #include <time.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(UNDER_TSAN)
-#define OTHER_MALLOC 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define OTHER_MALLOC 1
-#endif
-#endif
-
 static const char *const names[] = {
     "process_cpu_seconds_total",
     "process_open_fds",
@@ -343,7 +335,7 @@ TEST_PROCESS(r, memory_is_that_of_now) {
 
 TEST_PROCESS(r, the_heap_is_what_malloc_has) {
     enum { SIZE = 48 << 20, SLACK = 4 << 20, NUM_PIECES = 20000, PIECE = 1000 };
-#if defined(PYTHEUS__PROCESS_HAS_HEAP) && !defined(OTHER_MALLOC)
+#if defined(PYTHEUS__PROCESS_HAS_HEAP) && !IS_SANITIZED
     static void *volatile pieces[NUM_PIECES];
     double before = look(r, "process_heap_bytes");
     void *volatile memory = malloc(SIZE); /* a compiler may do without what is not seen */

@@ -19,17 +19,6 @@
 #include <unistd.h>
 #endif
 
-#if defined(UNDER_TSAN) || defined(__SANITIZE_ADDRESS__)
-#define IS_SLOW 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define IS_SLOW 1
-#endif
-#endif
-#ifndef IS_SLOW
-#define IS_SLOW 0
-#endif
-
 static bool is_long(void) {
     const char *value = getenv("LONG");
     return value && !strcmp(value, "1");
@@ -38,7 +27,7 @@ static bool is_long(void) {
 /* So many times, or as many as the kind of run has time for. */
 static int rounds(int n) {
     n = is_long() ? n * 5 : n;
-    return IS_SLOW ? n / 10 : n;
+    return IS_SANITIZED ? n / 10 : n;
 }
 
 static void ignore_log(void *user, pytheus_err err, const char *metric, const char *sentence) {
@@ -221,7 +210,7 @@ TEST(a_series_that_one_thread_hits_never_spreads) {
     pytheus_view views[NUM_SORTS];
     for (int s = 0; s < NUM_SORTS; s++)
         views[s] = with_id(metric_of(r, &sorts[s], 0), "1");
-    for (int i = 0; i < (IS_SLOW ? 1000000 : 10000000); i++)
+    for (int i = 0; i < (IS_SANITIZED ? 1000000 : 10000000); i++)
         pytheus_counter_inc((pytheus_counter){views[i & 1]});
     for (int i = 0; i < rounds(500000); i++)
         for (int s = 0; s < NUM_SORTS; s++) {
@@ -285,7 +274,7 @@ TEST(threads_that_never_meet_do_not_spread_a_series) {
 
 /* In slower code, and where 64 bits are not added by one instruction, threads are rarely seen
    between the two that look for others. */
-#if defined(__OPTIMIZE__) && defined(__LP64__) && !IS_SLOW
+#if defined(__OPTIMIZE__) && defined(__LP64__) && !IS_SANITIZED
 
 static void hit_until_spread(void *shared, int thread) {
     hammering *h = shared;
@@ -1294,7 +1283,7 @@ TEST(without_memory_for_asked_stripes_no_series_is_made) {
 enum { CAP = 10000 };
 
 TEST(a_bomb_of_labels_leaves_memory_at_the_cap) {
-    const long num = is_long() ? 10000000 : IS_SLOW ? 100000 : 2000000;
+    const long num = is_long() ? 10000000 : IS_SANITIZED ? 100000 : 2000000;
     pytheus_registry *r = counting_registry();
     pytheus_counter m =
         COUNTER(r, .name = "m", .required_labels = {"user", "path"}, .max_series = CAP);
@@ -1414,7 +1403,7 @@ TEST(searches_stay_short_whatever_the_values) {
     for (int pattern = 0; pattern < 5; pattern++) {
         pytheus_registry *r = seeded_registry();
         pytheus_view metric = metric_of(r, &sorts[0], 1);
-        for (int i = 0; i < (IS_SLOW ? 10000 : 100000); i++) {
+        for (int i = 0; i < (IS_SANITIZED ? 10000 : 100000); i++) {
             char value[48];
             write_pattern(value, pattern, i);
             CHECK(with_id(metric, value).node != NULL);
@@ -1717,7 +1706,7 @@ static void check_family(uint64_t seed, bool is_kept) {
 }
 
 TEST(labels_in_any_spelling_against_a_list) {
-    for (uint64_t seed = 0; seed < (IS_SLOW ? 32u : is_long() ? 2000u : 100u); seed++)
+    for (uint64_t seed = 0; seed < (IS_SANITIZED ? 32u : is_long() ? 2000u : 100u); seed++)
         check_family(seed, seed < PYTHEUS_MAX_LABELS);
 }
 
@@ -1974,7 +1963,7 @@ static void check_buckets(buckets *b, int how, size_t num) {
 TEST(each_value_falls_into_the_bucket_that_a_simple_loop_finds) {
     static buckets b;
     for (int how = 0; how < 6; how++)
-        for (size_t num = 1; num <= MOST_BOUNDS; num += IS_SLOW && num > 40 ? 7 : 1)
+        for (size_t num = 1; num <= MOST_BOUNDS; num += IS_SANITIZED && num > 40 ? 7 : 1)
             check_buckets(&b, how, num);
 }
 
@@ -2133,7 +2122,7 @@ TEST(values_at_the_edges_of_digits) {
 /* Lines of all sorts, so that the end of a chunk falls into every place of each. */
 TEST(the_end_of_a_chunk_in_every_place_of_a_line) {
     static char help[400], value[400];
-    for (size_t shift = 0; shift < 260; shift += IS_SLOW ? 3 : 1) {
+    for (size_t shift = 0; shift < 260; shift += IS_SANITIZED ? 3 : 1) {
         pytheus_registry *r = registry_on(1);
         draft d = {NULL, 0, 0};
         pytheus_counter c = COUNTER(r, .name = "c_total", .help = fill(help, 'h', 1 + shift),
@@ -2174,7 +2163,7 @@ TEST(series_as_large_as_a_chunk) {
     const size_t rest = PYTHEUS__REST_OF_LINE;
     for (int spread = 0; spread < 2; spread++)
         for (size_t size = PYTHEUS__CHUNK_SIZE - rest - 30; size < PYTHEUS__CHUNK_SIZE + 40;
-             size += IS_SLOW ? 7 : 1) {
+             size += IS_SANITIZED ? 7 : 1) {
             pytheus_registry *r = registry_on(1);
             draft d = {NULL, 0, 0};
             pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"l"}, .max_series = 9,
@@ -2192,7 +2181,7 @@ TEST(histograms_as_large_as_a_chunk) {
     static char value[PYTHEUS__CHUNK_SIZE + 100];
     const size_t line = PYTHEUS__CHUNK_SIZE / 4; /* a bucket, +Inf, _sum and _count */
     for (size_t size = line - PYTHEUS__REST_OF_LINE - 30; size < line + 40;
-         size += IS_SLOW ? 5 : 1) {
+         size += IS_SANITIZED ? 5 : 1) {
         pytheus_registry *r = registry_on(1);
         draft d = {NULL, 0, 0};
         pytheus_histogram h = HISTOGRAM(r, .name = "h", .required_labels = {"l"},
