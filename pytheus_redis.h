@@ -2961,8 +2961,11 @@ static void pytheus_redis__remove_series(pytheus_redis *redis, pytheus_redis__se
 /* A process that has gauges of its own has a number, a place in the set of processes, and a hash,
    whose fields are "name {labels}" and whose values "value seconds-since-1970". */
 
-static void pytheus_redis__own_key(const pytheus_redis *redis, const char *name, uint64_t index,
-                                   pytheus_redis__bytes *key) {
+/* One of these keys, for a command in out; it is in scratch. Without memory out fails, and the key
+   is "". */
+static const char *pytheus_redis__own_key(pytheus_redis *redis, pytheus_redis__bytes *out,
+                                          const char *name, uint64_t index) {
+    pytheus_redis__bytes *key = &redis->scratch;
     char number[24];
     pytheus_redis__clear(key);
     pytheus_redis__add_prefixed(redis, key, name);
@@ -2971,6 +2974,8 @@ static void pytheus_redis__own_key(const pytheus_redis *redis, const char *name,
         pytheus_redis__add_string(key, number);
     }
     pytheus_redis__add(key, "", 1);
+    out->failed |= key->failed;
+    return key->failed ? "" : key->at;
 }
 
 static void pytheus_redis__take_index(pytheus_redis *redis, const redisReadTask *task,
@@ -3006,15 +3011,14 @@ static bool pytheus_redis__needs_index(pytheus_redis *redis) {
 /* Gets a number for this process, if it needs one. Where Redis gives none, only its own gauges are
    not sent. */
 static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t deadline) {
+    const char *key;
     pytheus_err err;
     if (!pytheus_redis__needs_index(redis)) {
         return PYTHEUS_OK;
     }
     pytheus_redis__clear(&redis->out);
-    pytheus_redis__own_key(redis, redis->layout->index_key, 0, &redis->scratch);
-    if (!redis->scratch.failed) {
-        pytheus_redis__command_2(&redis->out, "INCR", redis->scratch.at);
-    }
+    key = pytheus_redis__own_key(redis, &redis->out, redis->layout->index_key, 0);
+    pytheus_redis__command_2(&redis->out, "INCR", key);
     err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_index, deadline);
     if (!err && !redis->process_index) {
         (void)pytheus_fail(PYTHEUS_ERR_BACKEND, "redis: no number for this process: %.100s",
@@ -3044,15 +3048,14 @@ static bool pytheus_redis__is_refresh_due(pytheus_redis *redis) {
    no memory, the transaction has failed. */
 static bool pytheus_redis__process_field(pytheus_redis *redis, const pytheus_redis__series *series,
                                          size_t *key_size) {
-    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
+    pytheus_redis__bytes *text = &redis->transaction.text;
+    (void)pytheus_redis__own_key(redis, text, "pytheus:process:", redis->process_index);
     *key_size = redis->scratch.used;
     pytheus_redis__add_string(&redis->scratch, series->metric->name);
     pytheus_redis__add(&redis->scratch, " ", 1);
     pytheus_redis__add(&redis->scratch, series->field, series->field_size);
     pytheus_redis__add(&redis->scratch, "", 1);
-    if (redis->scratch.failed) {
-        redis->transaction.text.failed = true;
-    }
+    text->failed |= redis->scratch.failed;
     return !redis->scratch.failed;
 }
 
@@ -3117,19 +3120,19 @@ static void pytheus_redis__set_own(pytheus_redis *redis, pytheus_redis__series *
 
 /* Ends a transaction that has this process's gauges. */
 static void pytheus_redis__keep_process(pytheus_redis *redis) {
-    pytheus_redis__transaction *transaction = &redis->transaction;
+    pytheus_redis__bytes *text = &redis->transaction.text;
     char index[24], seconds[24];
+    const char *key;
     *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
     *pytheus_redis__put_integer(seconds, pytheus_redis__process_seconds(redis)) = '\0';
-    pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
-    if (!redis->scratch.failed && pytheus_redis__add_change(redis, NULL)) {
-        pytheus_redis__command_3(&transaction->text, "SADD", redis->scratch.at, index);
+    if (pytheus_redis__add_change(redis, NULL)) {
+        key = pytheus_redis__own_key(redis, text, "pytheus:processes", 0);
+        pytheus_redis__command_3(text, "SADD", key, index);
     }
-    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
-    if (!redis->scratch.failed && pytheus_redis__add_change(redis, NULL)) {
-        pytheus_redis__command_3(&transaction->text, "EXPIRE", redis->scratch.at, seconds);
+    if (pytheus_redis__add_change(redis, NULL)) {
+        key = pytheus_redis__own_key(redis, text, "pytheus:process:", redis->process_index);
+        pytheus_redis__command_3(text, "EXPIRE", key, seconds);
     }
-    transaction->text.failed |= redis->scratch.failed;
 }
 
 static void pytheus_redis__take_nothing(pytheus_redis *redis, const redisReadTask *task,
@@ -3142,18 +3145,16 @@ static void pytheus_redis__take_nothing(pytheus_redis *redis, const redisReadTas
 }
 
 static void pytheus_redis__end_hash(pytheus_redis *redis, int64_t deadline) {
+    pytheus_redis__bytes *out = &redis->out;
     char index[24];
-    pytheus_redis__clear(&redis->out);
+    const char *key;
+    pytheus_redis__clear(out);
     *pytheus_redis__put_integer(index, (int64_t)redis->process_index) = '\0';
-    pytheus_redis__own_key(redis, "pytheus:process:", redis->process_index, &redis->scratch);
-    if (!redis->scratch.failed) {
-        pytheus_redis__command_2(&redis->out, "DEL", redis->scratch.at);
-    }
-    pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
-    if (!redis->scratch.failed) {
-        pytheus_redis__command_3(&redis->out, "SREM", redis->scratch.at, index);
-        (void)pytheus_redis__exchange(redis, &redis->out, 2, pytheus_redis__take_nothing, deadline);
-    }
+    key = pytheus_redis__own_key(redis, out, "pytheus:process:", redis->process_index);
+    pytheus_redis__command_2(out, "DEL", key);
+    key = pytheus_redis__own_key(redis, out, "pytheus:processes", 0);
+    pytheus_redis__command_3(out, "SREM", key, index);
+    (void)pytheus_redis__exchange(redis, out, 2, pytheus_redis__take_nothing, deadline);
 }
 
 /* The process ends, and its gauges with it, and what tells its flushes apart. */
@@ -4343,9 +4344,10 @@ static void pytheus_redis__bury(pytheus_redis *redis) {
     *pytheus_redis__put_integer(number, (int64_t)n + 1) = '\0';
     pytheus_redis__add_bulk(&redis->out, number, strlen(number));
     for (i = 0; i <= n; i++) {
-        pytheus_redis__own_key(redis, i ? "pytheus:process:" : "pytheus:processes",
-                               i ? reading->processes[i - 1] : 0, &redis->scratch);
-        pytheus_redis__add_bulk(&redis->out, redis->scratch.at, redis->scratch.used - 1);
+        const char *key =
+            pytheus_redis__own_key(redis, &redis->out, i ? "pytheus:process:" : "pytheus:processes",
+                                   i ? reading->processes[i - 1] : 0);
+        pytheus_redis__add_bulk(&redis->out, key, strlen(key));
     }
     for (i = 0; i < n; i++) {
         *pytheus_redis__put_integer(number, (int64_t)reading->processes[i]) = '\0';
@@ -4355,6 +4357,7 @@ static void pytheus_redis__bury(pytheus_redis *redis) {
 
 static pytheus_err pytheus_redis__read_processes(pytheus_redis *redis, int64_t deadline) {
     pytheus_redis__reading *reading = &redis->reading;
+    const char *key;
     pytheus_err err;
     size_t i;
     if (!pytheus_redis__list_gauges(redis)) {
@@ -4366,13 +4369,13 @@ static pytheus_err pytheus_redis__read_processes(pytheus_redis *redis, int64_t d
     reading->num_processes = 0;
     reading->has_dead = false;
     pytheus_redis__clear(&redis->out);
-    pytheus_redis__own_key(redis, "pytheus:processes", 0, &redis->scratch);
-    pytheus_redis__command_2(&redis->out, "SMEMBERS", redis->scratch.at);
+    key = pytheus_redis__own_key(redis, &redis->out, "pytheus:processes", 0);
+    pytheus_redis__command_2(&redis->out, "SMEMBERS", key);
     err = pytheus_redis__exchange(redis, &redis->out, 1, pytheus_redis__take_processes, deadline);
     pytheus_redis__clear(&redis->out);
     for (i = 0; !err && i < reading->num_processes; i++) {
-        pytheus_redis__own_key(redis, "pytheus:process:", reading->processes[i], &redis->scratch);
-        pytheus_redis__command_2(&redis->out, "HGETALL", redis->scratch.at);
+        key = pytheus_redis__own_key(redis, &redis->out, "pytheus:process:", reading->processes[i]);
+        pytheus_redis__command_2(&redis->out, "HGETALL", key);
     }
     if (!err && i) {
         err = pytheus_redis__exchange(redis, &redis->out, i, pytheus_redis__take_process, deadline);
