@@ -16,23 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* For tests that have less time or memory for themselves then, or that a sanitizer can't run. */
-#if defined(__SANITIZE_THREAD__)
-#define UNDER_TSAN 1
-#elif defined(__SANITIZE_ADDRESS__)
-#define UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define UNDER_TSAN 1
-#elif __has_feature(address_sanitizer)
-#define UNDER_ASAN 1
-#endif
-#endif
-#if defined(UNDER_TSAN) || defined(UNDER_ASAN)
-#define IS_SANITIZED 1
-#else
-#define IS_SANITIZED 0
-#endif
+#include "sanitizers.h"
 
 #define TEST(name)                                                                                 \
     static void test_##name(void);                                                                 \

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 
-#include "check.h"
+#include "sanitizers.h"
 
 /* AddressSanitizer's own allocator does not survive a fork from a busy program. It does when nobody
    is in it then. */
@@ -18,6 +18,7 @@ static void guarded_free(void *p);
 
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
+#include "check.h"
 #include "page.h"
 
 #ifdef _WIN32
