@@ -987,16 +987,15 @@ typedef struct pytheus_redis__series {
     size_t field_size;
     size_t split; /* where more belongs into it */
     /* under the lock */
-    uint64_t age; /* how many were before it */
-    size_t place; /* in the list */
-    bool was_met; /* by who has the line, and may have kept it */
+    struct pytheus_redis__series *previous, *next; /* made before it, and after */
+    uint64_t age;                                  /* how many were before it */
+    bool was_met;                                  /* by who has the line, and may have kept it */
     bool is_removed, is_closed;
     /* what follows belongs to who has the line */
-    bool is_known;        /* Redis has all its values */
-    bool is_gone;         /* nothing of it is to be sent any more */
-    uint64_t sets;        /* how often it had been set when Redis acknowledged that */
-    uint64_t transaction; /* that it was last put into */
-    bool is_told;         /* that it is refused */
+    bool is_known; /* Redis has all its values */
+    bool is_gone;  /* nothing of it is to be sent any more */
+    uint64_t sets; /* how often it had been set when Redis acknowledged that */
+    bool is_told;  /* that it is refused */
     int64_t refused_until;
     pytheus_redis__row *row;              /* NULL: none yet */
     pytheus_redis__value acknowledged[1]; /* num_values of the metric */
@@ -1142,10 +1141,9 @@ struct pytheus_redis {
     pthread_cond_t line_is_free;
     bool line_is_taken; /* by the one thread that may talk to Redis, which holds no lock then */
     pytheus_redis__metric *metrics, **last_metric;
-    pytheus_redis__series **series;
-    size_t num_series, series_room;
-    size_t num_closed; /* of the series, waiting to be freed */
-    uint64_t newest;   /* age of the last one made */
+    pytheus_redis__series *first_series, *last_series; /* by age */
+    size_t num_closed;                                 /* of them, waiting to be freed */
+    uint64_t newest;                                   /* age of the last one made */
     pytheus_redis__slot *slots;
     uint64_t random, seed;
     bool has_removed;
@@ -1180,11 +1178,11 @@ struct pytheus_redis {
     uint64_t base;      /* what the watched key held; 0: it was not there */
     uint64_t found;     /* what it holds now */
     bool is_cluster;
-    bool must_look_again;   /* what was not done is among what has changed again */
-    bool has_rest;          /* the last flush had not time enough, */
-    size_t next_place;      /* and the next one begins here */
-    int64_t last_flush;     /* when the key was last refreshed */
-    uint64_t last_flush_ms; /* since 1970 */
+    bool must_look_again;        /* what was not done is among what has changed again */
+    bool has_rest;               /* the last flush had not time enough, */
+    pytheus_redis__series *turn; /* and the next one begins behind this; NULL: with the first */
+    int64_t last_flush;          /* when the key was last refreshed */
+    uint64_t last_flush_ms;      /* since 1970 */
     uint64_t flush_errors;
     uint64_t page;
     uint64_t process_index; /* tells this process's gauges apart; 0: not known yet */
@@ -1617,18 +1615,22 @@ static void pytheus_redis__start_thread(pytheus_redis *redis);
 /* Under the lock. */
 static void pytheus_redis__put_last(pytheus_redis *redis, pytheus_redis__series *series) {
     series->age = ++redis->newest;
-    series->place = redis->num_series;
-    redis->series[redis->num_series++] = series;
+    series->previous = redis->last_series;
+    series->next = NULL;
+    *(series->previous ? &series->previous->next : &redis->first_series) = series;
+    redis->last_series = series;
+}
+
+/* Under the lock. */
+static void pytheus_redis__take_out(pytheus_redis *redis, pytheus_redis__series *series) {
+    *(series->previous ? &series->previous->next : &redis->first_series) = series->next;
+    *(series->next ? &series->next->previous : &redis->last_series) = series->previous;
 }
 
 /* Under the lock; false: no memory. */
 static bool pytheus_redis__enlist(pytheus_redis *redis, pytheus_redis__series *series,
                                   size_t num_words) {
     size_t i;
-    if (!pytheus_redis__grow((void **)&redis->series, redis->num_series, &redis->series_room,
-                             sizeof(pytheus_redis__series *))) {
-        return false;
-    }
     series->slot = pytheus_redis__take_slot(redis, series->metric, num_words);
     if (!series->slot) {
         return false;
@@ -1680,7 +1682,8 @@ static pytheus_err pytheus_redis__words_remove(void *user, const pytheus_words *
 }
 
 /* Frees what is closed and has nothing left to say. Under the lock. */
-static void pytheus_redis__free_series(pytheus_redis__series *series) {
+static void pytheus_redis__free_series(pytheus_redis *redis, pytheus_redis__series *series) {
+    pytheus_redis__take_out(redis, series);
     if (series->row) {
         series->row->num_local--;
     }
@@ -1696,10 +1699,7 @@ static void pytheus_redis__free_series(pytheus_redis__series *series) {
 static void pytheus_redis__close_series(pytheus_redis *redis, pytheus_redis__series *series,
                                         size_t most) {
     if (series->is_removed && !series->was_met && redis->num_closed >= most) {
-        pytheus_redis__series *last = redis->series[--redis->num_series];
-        redis->series[series->place] = last; /* which was not met either */
-        last->place = series->place;
-        pytheus_redis__free_series(series);
+        pytheus_redis__free_series(redis, series);
         return;
     }
     series->is_closed = true;
@@ -2523,10 +2523,9 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
    then, and who says them again would count twice, or undo what others have set. */
 static void pytheus_redis__begin_again(pytheus_redis *redis) {
     bool has_nothing = !redis->found;
-    size_t i;
+    pytheus_redis__series *series;
     (void)pthread_mutex_lock(&redis->lock);
-    for (i = 0; i < redis->num_series; i++) {
-        pytheus_redis__series *series = redis->series[i];
+    for (series = redis->first_series; series; series = series->next) {
         series->is_known = false;
         if (has_nothing && pytheus_redis__is_gauge(series->metric)) {
             memset((void *)series->acknowledged, 0, sizeof *series->acknowledged);
@@ -3186,17 +3185,18 @@ static bool pytheus_redis__is_removed(const pytheus_redis__series *series) {
     return series->is_removed || (series->is_closed && series->metric->across != PYTHEUS_SHARED);
 }
 
-/* Copies the series from this place on; 0: there are none. */
-static size_t pytheus_redis__next_batch(pytheus_redis *redis, size_t place,
-                                        pytheus_redis__batch *batch) {
-    size_t i, n;
+/* Copies the series behind one that was met (NULL: from the first on), up to this age; 0: there are
+   none. */
+static size_t pytheus_redis__next_batch(pytheus_redis *redis, const pytheus_redis__series *after,
+                                        uint64_t most, pytheus_redis__batch *batch) {
+    pytheus_redis__series *series;
+    size_t n = 0;
     (void)pthread_mutex_lock(&redis->lock);
-    n = place < redis->num_series ? redis->num_series - place : 0;
-    n = n < (size_t)PYTHEUS_REDIS__BATCH ? n : (size_t)PYTHEUS_REDIS__BATCH;
-    for (i = 0; i < n; i++) {
-        batch->series[i] = redis->series[place + i];
-        batch->is_removed[i] = pytheus_redis__is_removed(batch->series[i]);
-        batch->series[i]->was_met = true;
+    series = after ? after->next : redis->first_series;
+    for (; n < PYTHEUS_REDIS__BATCH && series && series->age <= most; series = series->next) {
+        series->was_met = true;
+        batch->is_removed[n] = pytheus_redis__is_removed(series);
+        batch->series[n++] = series;
     }
     (void)pthread_mutex_unlock(&redis->lock);
     return n;
@@ -3218,11 +3218,6 @@ static void pytheus_redis__add_series(pytheus_redis *redis, pytheus_redis__serie
         (!is_removed && series->refused_until > pytheus_redis__now())) {
         return;
     }
-    /* The list may have become shorter meanwhile, or have moved it, so that it comes again. */
-    if (series->transaction == redis->transaction.number) {
-        return;
-    }
-    series->transaction = redis->transaction.number;
     if (is_removed && series->metric->across != PYTHEUS_SHARED && !series->is_known) {
         series->is_gone = true;
     } else if (is_removed) {
@@ -3262,16 +3257,29 @@ static void pytheus_redis__end_transaction(pytheus_redis *redis) {
 typedef struct pytheus_redis__progress {
     bool removals; /* first these, then the rest */
     bool has_all;
-    size_t all, left; /* places, and how many of them are to be looked at */
-    size_t place;
-    uint64_t newest; /* what is made meanwhile is the next one's */
+    pytheus_redis__series *after; /* the last that was looked at; NULL: the first is next */
+    pytheus_redis__series *begin; /* where that began; NULL: with the first */
+    uint64_t until;               /* age of the last that is to be looked at before it goes round */
+    uint64_t newest;              /* what is made meanwhile is the next one's */
 } pytheus_redis__progress;
 
 /* The rest begins where the last flush ran out of time, so that each series has its turn. */
 static void pytheus_redis__begin_pass(const pytheus_redis *redis,
                                       pytheus_redis__progress *progress) {
-    progress->place = progress->removals ? 0 : redis->next_place;
-    progress->left = progress->all;
+    progress->begin = progress->after = progress->removals ? NULL : redis->turn;
+    progress->until = progress->newest;
+}
+
+/* Behind the last series: those before the first that it looked at are left, or it has had all. */
+static void pytheus_redis__go_round(const pytheus_redis *redis, pytheus_redis__progress *progress) {
+    if (progress->begin) {
+        progress->until = progress->begin->age;
+        progress->begin = progress->after = NULL;
+        return;
+    }
+    progress->has_all = !progress->removals;
+    progress->removals = false;
+    pytheus_redis__begin_pass(redis, progress);
 }
 
 static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__progress *progress) {
@@ -3279,24 +3287,21 @@ static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__p
     (void)pthread_mutex_lock(&redis->lock);
     progress->removals = redis->has_removed || redis->num_closed > 0;
     progress->has_all = redis->write_through;
-    progress->all = redis->num_series;
     progress->newest = redis->newest;
     (void)pthread_mutex_unlock(&redis->lock);
     pytheus_redis__begin_pass(redis, progress);
 }
 
-/* Adds from a batch, up to the transaction's size; how many were looked at. */
-static size_t pytheus_redis__add_batch(pytheus_redis *redis,
-                                       const pytheus_redis__progress *progress,
-                                       const pytheus_redis__batch *batch, size_t n) {
+/* Adds from a batch, up to the transaction's size. */
+static void pytheus_redis__add_batch(pytheus_redis *redis, pytheus_redis__progress *progress,
+                                     const pytheus_redis__batch *batch, size_t n) {
     size_t i;
     for (i = 0; i < n && redis->transaction.num_changes < PYTHEUS_REDIS__MOST_COMMANDS; i++) {
-        if (batch->series[i]->age <= progress->newest &&
-            batch->is_removed[i] == progress->removals) {
+        if (batch->is_removed[i] == progress->removals) {
             pytheus_redis__add_series(redis, batch->series[i], batch->is_removed[i]);
         }
+        progress->after = batch->series[i];
     }
-    return i;
 }
 
 /* Puts into the transaction what has changed, up to its size. */
@@ -3306,15 +3311,10 @@ static void pytheus_redis__fill_transaction(pytheus_redis *redis,
     pytheus_redis__batch batch;
     while (!progress->has_all && !transaction->text.failed &&
            transaction->num_changes < PYTHEUS_REDIS__MOST_COMMANDS) {
-        size_t n = pytheus_redis__next_batch(redis, progress->place, &batch);
-        size_t looked_at = pytheus_redis__add_batch(redis, progress, &batch,
-                                                    n < progress->left ? n : progress->left);
-        progress->left = n || progress->place ? progress->left - looked_at : 0;
-        progress->place = n ? progress->place + looked_at : 0;
-        if (!progress->left) {
-            progress->has_all = !progress->removals;
-            progress->removals = false;
-            pytheus_redis__begin_pass(redis, progress);
+        size_t n = pytheus_redis__next_batch(redis, progress->after, progress->until, &batch);
+        pytheus_redis__add_batch(redis, progress, &batch, n);
+        if (!n) {
+            pytheus_redis__go_round(redis, progress);
         }
     }
 }
@@ -3380,7 +3380,7 @@ static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadli
             break;
         }
     }
-    redis->next_place = progress.removals || progress.has_all ? redis->next_place : progress.place;
+    redis->turn = progress.removals || progress.has_all ? redis->turn : progress.after;
     redis->has_rest = !progress.has_all;
     if (!err && redis->must_refresh) {
         redis->process_refreshed = pytheus_redis__now();
@@ -3428,25 +3428,20 @@ static bool pytheus_redis__is_spare(const pytheus_redis *redis,
 }
 
 static void pytheus_redis__reap(pytheus_redis *redis) {
-    size_t i, kept = 0;
+    pytheus_redis__series *series, *next;
     (void)pthread_mutex_lock(&redis->lock);
-    if (redis->num_closed && !redis->transaction.number) {
-        for (i = 0; i < redis->num_series; i++) {
-            pytheus_redis__series *series = redis->series[i];
-            pytheus_redis__value *values =
-                series->is_closed
-                    ? pytheus_redis__room_for_values(redis, series->metric->num_values)
-                    : NULL;
-            if (values && (pytheus_redis__is_done(redis, series, values) ||
-                           pytheus_redis__is_spare(redis, series))) {
-                pytheus_redis__free_series(series);
-                redis->num_closed--;
-            } else {
-                series->place = kept;
-                redis->series[kept++] = series;
-            }
+    series = redis->num_closed && !redis->transaction.number ? redis->first_series : NULL;
+    for (; series; series = next) {
+        pytheus_redis__value *values =
+            series->is_closed ? pytheus_redis__room_for_values(redis, series->metric->num_values)
+                              : NULL;
+        next = series->next;
+        if (values && (pytheus_redis__is_done(redis, series, values) ||
+                       pytheus_redis__is_spare(redis, series))) {
+            redis->turn = redis->turn == series ? series->previous : redis->turn;
+            pytheus_redis__free_series(redis, series);
+            redis->num_closed--;
         }
-        redis->num_series = kept;
     }
     (void)pthread_mutex_unlock(&redis->lock);
 }
@@ -3717,7 +3712,7 @@ static void pytheus_redis__unlink(pytheus_redis *redis) {
    left lying. */
 static void pytheus_redis__drop_hands(pytheus_redis *redis) {
     pytheus_redis__metric *metric;
-    size_t i;
+    pytheus_redis__series *series;
     if (redis->context) {
         (void)close(redis->context->fd);
     }
@@ -3741,15 +3736,15 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
         metric->num_rows = metric->rows_room = metric->num_spellings = metric->spellings_room = 0;
         metric->num_entries = 0;
     }
-    for (i = 0; i < redis->num_series; i++) {
-        redis->series[i]->row = NULL;
+    for (series = redis->first_series; series; series = series->next) {
+        series->row = NULL;
     }
 }
 
 /* In the child: all that was counted before is the parent's to send. */
 static void pytheus_redis__forked(void *user) {
     pytheus_redis *redis = (pytheus_redis *)user;
-    size_t i;
+    pytheus_redis__series *series;
     pytheus_redis__condition_init(&redis->line_is_free);
     pytheus_redis__condition_init(&redis->wake);
     if (redis->line_is_taken) {
@@ -3758,14 +3753,12 @@ static void pytheus_redis__forked(void *user) {
     redis->line_is_taken = false;
     redis->transaction.number = 0;
     pytheus_redis__disconnect(redis);
-    for (i = 0; i < redis->num_series; i++) {
-        pytheus_redis__series *series = redis->series[i];
+    for (series = redis->first_series; series; series = series->next) {
         if (series->slot) {
             series->sets = pytheus_redis__sets(series);
             pytheus_redis__values(series, series->acknowledged);
         }
         series->is_known = series->is_known && series->metric->across == PYTHEUS_SHARED;
-        series->transaction = 0;
     }
     pytheus_redis__new_identity(redis);
     redis->number = redis->base = 0;
@@ -4411,9 +4404,11 @@ static pytheus_err pytheus_redis__read_hashes(pytheus_redis *redis, int64_t dead
 
 /* The rows of this process's series, which are on the page whatever Redis has. */
 static bool pytheus_redis__list_rows(pytheus_redis *redis) {
+    const pytheus_redis__series *after = NULL;
     pytheus_redis__batch batch;
-    size_t place, n, i;
-    for (place = 0; (n = pytheus_redis__next_batch(redis, place, &batch)) > 0; place += n) {
+    size_t n, i;
+    for (; (n = pytheus_redis__next_batch(redis, after, UINT64_MAX, &batch)) > 0;
+         after = batch.series[n - 1]) {
         for (i = 0; i < n; i++) {
             pytheus_redis__series *series = batch.series[i];
             pytheus_redis__spelling *spelling;
@@ -4680,25 +4675,17 @@ static pytheus_err pytheus_redis__cell_open(void *user, const pytheus_cell_desc 
     pytheus_redis__cell *cell = (pytheus_redis__cell *)PYTHEUS_REDIS_REALLOC(NULL, sizeof *cell);
     pytheus_redis__series *series =
         cell && metric ? pytheus_redis__series_new(redis, metric, desc->labels) : NULL;
-    bool done = false;
-    if (series) {
-        cell->value = pytheus_redis__value_of_cell(metric, desc);
-        cell->series = series;
-        series->is_known = redis->layout->has_zeros;
-        series->is_gone = cell->value > 0; /* one of them is on the page */
-        (void)pthread_mutex_lock(&redis->lock);
-        done = pytheus_redis__grow((void **)&redis->series, redis->num_series, &redis->series_room,
-                                   sizeof(pytheus_redis__series *));
-        if (done) {
-            pytheus_redis__put_last(redis, series);
-        }
-        (void)pthread_mutex_unlock(&redis->lock);
-    }
-    if (!done) {
-        PYTHEUS_REDIS_FREE(series);
+    if (!series) {
         PYTHEUS_REDIS_FREE(cell);
         return pytheus_redis__no_memory(desc->metric);
     }
+    cell->value = pytheus_redis__value_of_cell(metric, desc);
+    cell->series = series;
+    series->is_known = redis->layout->has_zeros;
+    series->is_gone = cell->value > 0; /* one of them is on the page */
+    (void)pthread_mutex_lock(&redis->lock);
+    pytheus_redis__put_last(redis, series);
+    (void)pthread_mutex_unlock(&redis->lock);
     *place = cell;
     return PYTHEUS_OK;
 }
@@ -5166,10 +5153,12 @@ static void pytheus_redis__ask_key(pytheus_redis *redis, pytheus_redis__bytes *o
 }
 
 static void pytheus_redis__end_own_keys(pytheus_redis *redis, int64_t deadline) {
+    const pytheus_redis__series *after = NULL;
     pytheus_redis__batch batch;
-    size_t place, num_commands = 0, n, i;
+    size_t num_commands = 0, n, i;
     pytheus_redis__clear(&redis->out);
-    for (place = 0; (n = pytheus_redis__next_batch(redis, place, &batch)) > 0; place += n) {
+    for (; (n = pytheus_redis__next_batch(redis, after, UINT64_MAX, &batch)) > 0;
+         after = batch.series[n - 1]) {
         for (i = 0; i < n; i++) {
             const pytheus_redis__series *series = batch.series[i];
             if (series->metric->across != PYTHEUS_SHARED && series->is_known) {
@@ -5446,10 +5435,11 @@ static const pytheus_redis__layout *pytheus_redis__layout_of(const char *name) {
 /* ==== MAKING A BACKEND ==== */
 
 static void pytheus_redis__free(pytheus_redis *redis) {
-    size_t i;
     pytheus_redis__disconnect(redis);
-    for (i = 0; i < redis->num_series; i++) {
-        PYTHEUS_REDIS_FREE(redis->series[i]);
+    while (redis->first_series) {
+        pytheus_redis__series *series = redis->first_series;
+        redis->first_series = series->next;
+        PYTHEUS_REDIS_FREE(series);
     }
     while (redis->slots) {
         pytheus_redis__slot *slot = redis->slots;
@@ -5461,7 +5451,6 @@ static void pytheus_redis__free(pytheus_redis *redis) {
         redis->metrics = metric->next;
         pytheus_redis__metric_free(metric);
     }
-    PYTHEUS_REDIS_FREE(redis->series);
     PYTHEUS_REDIS_FREE(redis->transaction.changes);
     PYTHEUS_REDIS_FREE(redis->reading.processes);
     PYTHEUS_REDIS_FREE(redis->reading.gauges);

@@ -518,6 +518,28 @@ static void connect_and_count(void *unused, int thread) {
     }
 }
 
+TEST(a_flush_sends_all_while_series_are_removed) {
+    NEED_REDIS();
+    enum { LIVES = 20, EACH = 1000 };
+    crowd x = {.r = redis_registry(&(pytheus_redis_desc){.command_timeout_ms = 20000})};
+    pthread_t other;
+    x.c = COUNTER(x.r, .name = "l", .required_labels = {"x"}, .max_series = LIVES * EACH);
+    pthread_create(&other, NULL, make_and_remove, &x);
+    for (int i = 0; i < LIVES; i++) {
+        char label[16];
+        for (int j = 0; j < EACH; j++) {
+            snprintf(label, sizeof label, "%d", i * EACH + j);
+            pytheus_counter_inc(pytheus_counter_labels(x.c, "x", label));
+        }
+        FLUSH(x.r);
+        snprintf(label, sizeof label, "%d", (i + 1) * EACH);
+        CHECK_STR(ASK("HLEN", "l"), label);
+    }
+    __atomic_store_n(&x.ends, true, __ATOMIC_RELEASE);
+    pthread_join(other, NULL);
+    pytheus_registry_free(x.r);
+}
+
 TEST(registries_connect_at_the_same_time) {
     NEED_REDIS();
     in_threads(2, connect_and_count, NULL);
