@@ -5495,8 +5495,9 @@ static pytheus_err pytheus__remove_all_in_words(pytheus__family *family,
     return err ? pytheus__tell(family, err) : PYTHEUS_OK;
 }
 
-/* Removes what only other processes know. A view that is no longer alive names nothing. */
-static pytheus_err pytheus__remove_others(pytheus_view view, bool is_clear) {
+/* Removes what only other processes know; *others is what the backend says. On an error nothing has
+   changed. */
+static pytheus_err pytheus__remove_others(pytheus_view view, bool is_clear, pytheus_err *others) {
     pytheus__family *family = view.node->family;
     const char *values[PYTHEUS_MAX_LABELS] = {NULL};
     pytheus__key copy;
@@ -5509,19 +5510,22 @@ static pytheus_err pytheus__remove_others(pytheus_view view, bool is_clear) {
     if (!is_clear && view.node != family->root) {
         err = pytheus__own_labels(view, &copy, values);
     }
-    err = err ? err : pytheus__remove_all_in_words(family, values);
+    *others = err ? err : pytheus__remove_all_in_words(family, values);
     pytheus__key_free(family->registry, &copy);
-    return err;
+    return err ? pytheus__tell(family, err) : PYTHEUS_OK;
 }
 
 static pytheus_err pytheus__remove(pytheus_view view, bool is_clear) {
     pytheus__removal removal = {NULL, NULL};
-    pytheus_err err, others;
+    pytheus_err err, others = PYTHEUS_OK;
     bool alive;
-    if (!view.node) {
-        return pytheus__refuse(view, PYTHEUS_COUNTER);
+    if (!pytheus__is_alive(view)) {
+        return pytheus__refuse(view, pytheus__type_of(view));
     }
-    others = pytheus__remove_others(view, is_clear);
+    err = pytheus__remove_others(view, is_clear, &others);
+    if (err) {
+        return err;
+    }
     pytheus_registry *registry = view.node->family->registry;
     pytheus__acquire(&registry->lock);
     alive = pytheus__is_alive(view);

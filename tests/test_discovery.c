@@ -43,7 +43,7 @@ typedef struct member {
     pytheus_err fails;       /* words_open, with words */
     const char *emits;       /* a gauge that generate() emits, at 7 */
     pytheus_err discovering; /* what pytheus_discover said last */
-    bool is_child;
+    bool is_child, has_no_memory;
 } member;
 
 static bool is_series(const shared_series *series, const pytheus_series_desc *desc) {
@@ -116,6 +116,19 @@ static pytheus_err member_remove(void *user, const pytheus_words *words) {
     return PYTHEUS_OK;
 }
 
+static pytheus_err member_remove_all(void *user, const pytheus_series_desc *desc) {
+    member *m = (member *)user;
+    for (size_t i = 0; i < m->all->num; i++) {
+        shared_series *series = &m->all->series[i];
+        bool is_below = !strcmp(series->metric, desc->metric);
+        for (size_t j = 0; j < desc->num_labels; j++)
+            is_below &= !desc->labels[j].value || !strcmp(series->values[j], desc->labels[j].value);
+        if (is_below)
+            series->life = 0;
+    }
+    return PYTHEUS_OK;
+}
+
 static void member_close(void *user, const pytheus_words *words) {
     (void)words;
     ((member *)user)->num_open--;
@@ -165,6 +178,15 @@ static void member_forked(void *user) {
     ((member *)user)->is_child = true;
 }
 
+static void *take_memory(void *user, void *old, size_t old_size, size_t size) {
+    (void)old_size;
+    if (!size) {
+        free(old);
+        return NULL;
+    }
+    return ((member *)user)->has_no_memory ? NULL : realloc(old, size);
+}
+
 static pytheus_registry *join(member *m, shared *all) {
     memset(m, 0, sizeof *m);
     memset(&logged, 0, sizeof logged);
@@ -174,11 +196,12 @@ static pytheus_registry *join(member *m, shared *all) {
                                      .generate = member_generate,
                                      .words_open = member_open,
                                      .words_remove = member_remove,
+                                     .words_remove_all = member_remove_all,
                                      .words_close = member_close,
                                      .discover = member_discover,
                                      .forked = member_forked};
-    return pytheus_registry_new(
-        &(pytheus_registry_desc){.backend = &backend, .logger = {fixture_remember, NULL}});
+    return pytheus_registry_new(&(pytheus_registry_desc){
+        .backend = &backend, .allocator = {take_memory, m}, .logger = {fixture_remember, NULL}});
 }
 
 static void leave(pytheus_registry *registry, const member *m) {
@@ -297,6 +320,45 @@ TEST(removed_elsewhere_and_made_again_it_is_discovered_again) {
     CHECK_PAGE(b, "# TYPE x_total counter\nx_total{l=\"1\"} 6\n"); /* without a page between */
     leave(b, &two);
     leave(a, &one);
+}
+
+TEST(series_of_others_go_with_what_is_above_them) {
+    static shared all;
+    member ours, theirs;
+    pytheus_registry *r = join(&ours, &all), *other = join(&theirs, &all);
+    pytheus_counter mine = COUNTER(r, .name = "c", .required_labels = {"a", "b"});
+    pytheus_counter c = COUNTER(other, .name = "c", .required_labels = {"a", "b"});
+    pytheus_counter gone = pytheus_counter_labels(mine, "a", "1", "b", "1");
+    pytheus_counter_labels(c, "a", "1", "b", "2");
+    pytheus_counter_labels(c, "a", "2", "b", "2");
+    CHECK_ERR(pytheus_view_remove(gone.view), PYTHEUS_OK);
+    CHECK_ERR(pytheus_view_clear(gone.view), PYTHEUS_ERR_REMOVED);
+    CHECK_INT((long)num_of_metric(&all, "c"), 2);
+    CHECK_ERR(pytheus_view_remove(pytheus_counter_labels(mine, "a", "1").view), PYTHEUS_OK);
+    CHECK_PAGE(other, "# TYPE c counter\nc{a=\"2\",b=\"2\"} 0\n");
+    CHECK_ERR(pytheus_view_clear(mine.view), PYTHEUS_OK);
+    CHECK_PAGE(other, "# TYPE c counter\n");
+    leave(r, &ours);
+    leave(other, &theirs);
+}
+
+TEST(without_memory_to_name_series_of_others_none_are_removed) {
+    static shared all;
+    member m;
+    char value[2000];
+    memset(value, 'x', sizeof value);
+    value[sizeof value - 1] = '\0';
+    pytheus_registry *r = join(&m, &all);
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"a", "b"});
+    pytheus_counter above = pytheus_counter_labels(c, "a", value);
+    CHECK(pytheus_view_observable(pytheus_counter_labels(above, "b", "1").view));
+    m.has_no_memory = true;
+    CHECK_ERR(pytheus_view_remove(above.view), PYTHEUS_ERR_NOMEM);
+    CHECK_INT((long)num_of_metric(&all, "c"), 1);
+    m.has_no_memory = false;
+    CHECK_ERR(pytheus_view_remove(above.view), PYTHEUS_OK);
+    CHECK_INT((long)num_of_metric(&all, "c"), 0);
+    leave(r, &m);
 }
 
 TEST(a_metric_taken_from_the_page_is_not_discovered) {
