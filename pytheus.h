@@ -276,9 +276,11 @@
 
    The rules. All functions may be called by several threads at once, but for one cell not after
    cell_close, which comes when the last operation on it has ended. No lock of the library is held,
-   so they may call it. An error that they return goes to whoever called the library and to the
-   logger, with the sentence of pytheus_fail; nothing may have changed then. For a page all values
-   are read before its first byte, so that a failure gives no page.
+   so they may call it; but who removes series of a metric makes none of it from there, and who
+   opens its last one within max_series gets the overflow series. An error that they return goes to
+   whoever called the library and to the logger, with the sentence of pytheus_fail; nothing may have
+   changed then. For a page all values are read before its first byte, so that a failure gives no
+   page.
 
    Some things go better together: observe() takes an observation in one call (otherwise the count
    is undone when the sum fails), get_many() reads all values of a metric, generate() gives all
@@ -2187,6 +2189,15 @@ typedef struct pytheus__attempt {
 static PYTHEUS__THREAD_LOCAL char pytheus__sentence[PYTHEUS__SENTENCE_SIZE];
 static PYTHEUS__THREAD_LOCAL pytheus__attempt *pytheus__current_attempt;
 static PYTHEUS__THREAD_LOCAL bool pytheus__is_logging;
+
+/* What other threads may wait for while this one is in a backend: it opens a series that room is
+   kept for, or removes some. Calls from there don't wait: for themselves it would be for ever. */
+typedef enum pytheus__awaited {
+    PYTHEUS__NOT_AWAITED,
+    PYTHEUS__OPENING,
+    PYTHEUS__REMOVING
+} pytheus__awaited;
+static PYTHEUS__THREAD_LOCAL pytheus__awaited pytheus__doing;
 
 /* Taken last of all. All maps of stb_ds share a seed, which is read and changed when one is
    made. */
@@ -5125,7 +5136,7 @@ static pytheus_view pytheus__find_or_plan(pytheus__family *family, pytheus__wish
         (!wish->is_full && family->num_views + family->num_opening < family->max_series)) {
         return view;
     }
-    if (!wish->is_full && family->num_views < family->max_series) {
+    if (!wish->is_full && family->num_views < family->max_series && !pytheus__doing) {
         wish->waits = true;
         return view;
     }
@@ -5202,17 +5213,35 @@ static void pytheus__count_overflow(pytheus__family *family) {
     }
 }
 
-/* What a backend opens for a series must not be what it is told to remove next. */
-static void pytheus__wait_for_removals(pytheus__family *family) {
+/* What a backend opens for a series must not be what it is told to remove next. Others may be
+   opening, because who removes does not wait for them. */
+static pytheus_err pytheus__wait_for_removals(pytheus__family *family) {
     bool removing = true;
     while (removing) {
         pytheus__acquire(&family->registry->lock);
         removing = family->removing > 0;
         pytheus__release(&family->registry->lock);
+        if (removing && pytheus__doing == PYTHEUS__REMOVING) {
+            return pytheus_fail(PYTHEUS_ERR_REMOVED, "%.100s: its series are being removed",
+                                family->name.text);
+        }
         if (removing) {
             pytheus__wait();
         }
     }
+    return PYTHEUS_OK;
+}
+
+static pytheus_err pytheus__open_next(pytheus__family *family, const pytheus__key *key,
+                                      pytheus__opened *opened) {
+    pytheus__awaited before = pytheus__doing;
+    pytheus_err err = pytheus__wait_for_removals(family);
+    if (!err) {
+        pytheus__doing = before ? before : PYTHEUS__OPENING;
+        err = pytheus__open(family, key, opened);
+        pytheus__doing = before;
+    }
+    return err;
 }
 
 /* A backend opens a series while no lock is held: meanwhile another thread may make it. */
@@ -5244,8 +5273,7 @@ static pytheus_view pytheus__make(pytheus__family *family, const pytheus__key *k
             pytheus__wait();
             continue;
         }
-        pytheus__wait_for_removals(family);
-        err = pytheus__open(family, wish.key, &opened);
+        err = pytheus__open_next(family, wish.key, &opened);
         if (err) {
             pytheus__acquire(&family->registry->lock);
             pytheus__let_room_go(family, &wish);
@@ -5454,15 +5482,20 @@ static void pytheus__clear_view(pytheus_view view, pytheus__removal *removal) {
 
 static pytheus_err pytheus__zero_elsewhere(pytheus_view view); /* below */
 
-/* The rest of a removal, with the backend and without the lock. Returns the first error. */
-static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
+/* Has the backend remove what ended. Returns the first error, whose sentence is the thread's. */
+static pytheus_err pytheus__remove_ended(pytheus__node *ended) {
+    pytheus__awaited before = pytheus__doing;
     pytheus_err err = PYTHEUS_OK;
-    while (removal->ended) {
-        pytheus__node *node = removal->ended;
-        removal->ended = node->link.next_free;
+    pytheus__kept kept;
+    pytheus__doing = PYTHEUS__REMOVING;
+    while (ended) {
+        pytheus__node *node = ended;
+        ended = node->link.next_free;
         pytheus_err each = pytheus__remove_series(node);
-        each = each ? pytheus__tell(node->family, each) : each;
-        err = err ? err : each;
+        if (each && !err) {
+            pytheus__keep_sentence(&kept);
+            err = each;
+        }
         pytheus__acquire(&node->family->registry->lock);
         if (node->family->removing) { /* a fork in the middle has let go of all */
             node->family->removing--;
@@ -5471,6 +5504,18 @@ static pytheus_err pytheus__end_removal(pytheus__removal *removal) {
         (void)PYTHEUS__SET_BITS(&pytheus__cells(node)[PYTHEUS__INSIDE], PYTHEUS__CLOSING);
         pytheus__close_node(node);
     }
+    pytheus__doing = before;
+    if (err) {
+        pytheus__return_sentence(&kept);
+    }
+    return err;
+}
+
+/* The rest of a removal, with the backend and without the lock. Returns the first error, which the
+   logger gets last: it may make again what was removed. */
+static pytheus_err pytheus__end_removal(pytheus__family *family, const pytheus__removal *removal) {
+    pytheus_err err = pytheus__remove_ended(removal->ended);
+    err = err ? pytheus__tell(family, err) : err;
     if (removal->root) {
         pytheus__node *root = removal->root;
         pytheus_err each =
@@ -5535,7 +5580,8 @@ static pytheus_err pytheus__remove(pytheus_view view, bool is_clear) {
         pytheus__remove_view(view, &removal);
     }
     pytheus__release(&registry->lock);
-    err = alive ? pytheus__end_removal(&removal) : pytheus__refuse(view, pytheus__type_of(view));
+    err = alive ? pytheus__end_removal(view.node->family, &removal)
+                : pytheus__refuse(view, pytheus__type_of(view));
     return err ? err : others;
 }
 
@@ -7214,7 +7260,10 @@ static pytheus_err pytheus__discover_view(pytheus__family *family, const pytheus
         if (view.node) {
             (void)pytheus_view_remove(view);
         }
-        pytheus__wait_for_removals(family);
+        pytheus_err err = pytheus__wait_for_removals(family);
+        if (err) {
+            return err;
+        }
         pytheus__acquire(&family->registry->lock);
         view = pytheus__find_or_make(family, &wish, opened);
         pytheus__release(&family->registry->lock);
@@ -10468,7 +10517,7 @@ static void pytheus__bury(pytheus__family *family) {
     }
     pytheus__compact(family);
     pytheus__release(&family->registry->lock);
-    (void)pytheus__end_removal(&removal);
+    (void)pytheus__end_removal(family, &removal);
 }
 
 static void pytheus__write_nodes(pytheus__writer *writer, pytheus__family *family) {

@@ -220,6 +220,86 @@ TEST(a_series_is_not_opened_again_before_it_is_removed) {
     pytheus_registry_free(r);
 }
 
+/* ---- a series wanted while the same thread opens or removes others ---- */
+
+static pytheus_counter counts;
+static bool wants_more;
+
+static void count_more(const char *label) {
+    if (wants_more) {
+        wants_more = false;
+        made_again.view = pytheus_counter_labels(counts, "a", label).view;
+        (void)pytheus_counter_inc((pytheus_counter){made_again.view});
+    }
+}
+
+static pytheus_err open_and_count(void *user, const pytheus_cell_desc *desc, void **cell) {
+    count_more("opened");
+    return table_open(user, desc, cell);
+}
+
+static pytheus_err fail_to_remove(void *user, void *cell) {
+    (void)user;
+    (void)cell;
+    return pytheus_fail(PYTHEUS_ERR_IO, "disk full");
+}
+
+static pytheus_err remove_and_count(void *user, void *cell) {
+    count_more("removed");
+    return fail_to_remove(user, cell);
+}
+
+static void log_and_count(void *user, pytheus_err err, const char *name, const char *sentence) {
+    fixture_remember(user, err, name, sentence);
+    count_more("logged");
+}
+
+static pytheus_registry *registry_that_counts(table *t, size_t max_series, bool in_logger) {
+    pytheus_backend backend = table_backend(t);
+    backend.cell_open = in_logger ? table_open : open_and_count;
+    backend.cell_remove = in_logger ? fail_to_remove : remove_and_count;
+    memset(&logged, 0, sizeof logged);
+    pytheus_registry *r = pytheus_registry_new(
+        &(pytheus_registry_desc){.backend = &backend, .logger = {log_and_count, NULL}});
+    counts = COUNTER(r, .name = "c", .required_labels = {"a"}, .max_series = max_series);
+    return r;
+}
+
+TEST(who_opens_the_last_series_gets_no_other) {
+    table t;
+    pytheus_registry *r = registry_that_counts(&t, 1, false);
+    wants_more = true;
+    CHECK_ERR(pytheus_counter_inc(pytheus_counter_labels(counts, "a", "1")), PYTHEUS_OK);
+    CHECK_LINE(r, "c{a=\"__overflow__\"} 1");
+    CHECK_LINE(r, "c{a=\"1\"} 1");
+    pytheus_registry_free(r);
+}
+
+TEST(who_removes_a_series_makes_none) {
+    table t;
+    pytheus_registry *r = registry_that_counts(&t, 0, false);
+    pytheus_counter one = pytheus_counter_labels(counts, "a", "1");
+    wants_more = true;
+    CHECK_ERR(pytheus_view_remove(one.view), PYTHEUS_ERR_IO);
+    CHECK(!wants_more);
+    CHECK_NOTHING(made_again);
+    CHECK_STR(pytheus_last_error(), "disk full");
+    CHECK_PAGE(r, "# TYPE c counter\n");
+    pytheus_registry_free(r);
+}
+
+TEST(a_logger_may_count_in_what_was_cleared) {
+    table t;
+    pytheus_registry *r = registry_that_counts(&t, 0, true);
+    pytheus_counter_labels(counts, "a", "1");
+    pytheus_counter_labels(counts, "a", "logged");
+    wants_more = true;
+    CHECK_ERR(pytheus_view_clear(counts.view), PYTHEUS_ERR_IO);
+    CHECK_STR(pytheus_last_error(), "disk full");
+    CHECK_PAGE(r, "# TYPE c counter\nc{a=\"logged\"} 1\n");
+    pytheus_registry_free(r);
+}
+
 /* ---- words that somebody else removes ---- */
 
 typedef struct shared {
