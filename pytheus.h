@@ -5689,10 +5689,13 @@ static void pytheus__open_gauges_again(pytheus_registry *registry) {
 }
 
 /* What other threads of the parent were about to make or remove is not waited for here. */
-static void pytheus__forget_others(pytheus_registry *registry) {
+static void pytheus__forget_others(void) {
+    pytheus_registry *registry;
     size_t i;
-    for (i = 0; i < stbds_arrlenu(registry->families); i++) {
-        registry->families[i]->num_opening = registry->families[i]->removing = 0;
+    for (registry = pytheus__registries; registry; registry = registry->next) {
+        for (i = 0; i < stbds_arrlenu(registry->families); i++) {
+            registry->families[i]->num_opening = registry->families[i]->removing = 0;
+        }
     }
 }
 
@@ -5704,6 +5707,7 @@ static void pytheus__in_child(void) {
     if (PYTHEUS__LOAD(&pytheus__default_state) == PYTHEUS__LOADING && !pytheus__is_loading) {
         pytheus__end_loading(false); /* the thread that did is not here */
     }
+    pytheus__forget_others(); /* before any callback */
     for (registry = pytheus__registries; registry; registry = registry->next) {
         for (i = 0; i < stbds_arrlenu(registry->stores); i++) {
             const pytheus_backend *backend = &registry->stores[i]->backend;
@@ -5711,7 +5715,6 @@ static void pytheus__in_child(void) {
                 backend->forked(backend->user);
             }
         }
-        pytheus__forget_others(registry);
         pytheus__open_gauges_again(registry);
     }
 }

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 #ifndef _WIN32
+#include <poll.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #endif
@@ -299,6 +301,56 @@ TEST(a_logger_may_count_in_what_was_cleared) {
     CHECK_PAGE(r, "# TYPE c counter\nc{a=\"logged\"} 1\n");
     pytheus_registry_free(r);
 }
+
+#ifndef _WIN32
+/* ---- a child that counts itself while another thread of the parent removes a series ---- */
+
+static bool is_removing, may_end;
+
+static pytheus_err remove_when_told(void *user, void *cell) {
+    (void)user;
+    (void)cell;
+    __atomic_store_n(&is_removing, true, __ATOMIC_RELEASE);
+    while (!__atomic_load_n(&may_end, __ATOMIC_ACQUIRE))
+        pytheus__wait();
+    return PYTHEUS_OK;
+}
+
+static void count_child(void *user) {
+    (void)user;
+    (void)pytheus_counter_inc(pytheus_counter_labels(counts, "a", "child"));
+}
+
+static void *remove_one(void *unused) {
+    CHECK_ERR(pytheus_view_remove(pytheus_counter_labels(counts, "a", "1").view), PYTHEUS_OK);
+    return unused;
+}
+
+TEST(a_backend_may_count_a_child_whose_parent_removes) {
+    table t;
+    pthread_t thread;
+    int status = -1;
+    pytheus_backend backend = table_backend(&t);
+    backend.cell_remove = remove_when_told;
+    backend.forked = count_child;
+    pytheus_registry *r = registry_on(&backend);
+    counts = COUNTER(r, .name = "c", .required_labels = {"a"});
+    CHECK_INT(pthread_create(&thread, NULL, remove_one, NULL), 0);
+    while (!__atomic_load_n(&is_removing, __ATOMIC_ACQUIRE))
+        pytheus__wait();
+    pid_t child = fork();
+    if (child == 0)
+        _exit(fixture_value(pytheus_counter_labels(counts, "a", "child").view) >= 1 ? 0 : 1);
+    for (int i = 0; i < 1000 && waitpid(child, &status, WNOHANG) != child; i++)
+        (void)poll(NULL, 0, 10);
+    if (status == -1)
+        (void)kill(child, SIGKILL);
+    CHECK_INT(status, 0);
+    __atomic_store_n(&may_end, true, __ATOMIC_RELEASE);
+    CHECK_INT(pthread_join(thread, NULL), 0);
+    pytheus_registry_free(r);
+}
+#endif
 
 /* ---- words that somebody else removes ---- */
 
