@@ -11327,16 +11327,16 @@ typedef struct pytheus__line {
 } pytheus__line;
 
 /* The most that its line may take: three bytes for one that is not UTF-8, two for one that is
-   escaped, or a number as the format has it. */
+   escaped, or a number as the format has it. It may be more than there are addresses. */
 static size_t pytheus__most_of_line(const pytheus_emitter *out, const pytheus_sample *sample,
                                     const char *suffix) {
-    size_t size = out->writer->name.size + strlen(suffix) + 3 * PYTHEUS__NUMBER_SIZE;
+    uint64_t size = out->writer->name.size + strlen(suffix) + 3 * PYTHEUS__NUMBER_SIZE;
     size_t i;
     for (i = 0; i < sample->num_strings; i += 2) {
         size += out->writer->registry->prefix.size + strlen(sample->pairs[i]) +
-                3 * strlen(sample->pairs[i + 1]) + PYTHEUS__NUMBER_SIZE;
+                3 * (uint64_t)strlen(sample->pairs[i + 1]) + PYTHEUS__NUMBER_SIZE;
     }
-    return size;
+    return size < SIZE_MAX ? (size_t)size : SIZE_MAX;
 }
 
 /* A label's value as it is written; numbers as the format has them, or the same one would be two

@@ -1778,6 +1778,33 @@ static void torture_scene(pytheus_err (*act)(scene *s), bool is_added, long leas
     }
 }
 
+/* With 64 bits there may be that much memory. */
+#if SIZE_MAX == UINT32_MAX
+enum { NUM_LONG = 100 };
+
+static pytheus_err emit_one_value_often(void *user, pytheus_emitter *out) {
+    char names[NUM_LONG][8];
+    const char *pairs[2 * NUM_LONG];
+    for (int i = 0; i < NUM_LONG; i++) {
+        snprintf(names[i], sizeof names[i], "a%d", i);
+        pairs[2 * i] = names[i];
+        pairs[2 * i + 1] = (const char *)user;
+    }
+    FAMILY(out, GAUGE, .name = "g");
+    return BARE(out, .pairs = pairs, .num_strings = 2 * NUM_LONG);
+}
+
+TEST_WITH(r, a_line_longer_than_the_address_space_is_out_of_memory) {
+    const size_t size = 14316600;
+    char *value = (char *)calloc(1, size);
+    CHECK_ERR(add(r, "often", emit_one_value_often, value), PYTHEUS_OK);
+    memset(value, 'x', size - 1);
+    CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+    CHECK_STR(pytheus_last_error(), "page: out of memory");
+    free(value);
+}
+#endif
+
 TEST(out_of_memory_while_a_collector_is_added) {
     torture_scene(add_scene, false, 3);
 }
