@@ -10928,8 +10928,10 @@ static char *pytheus__emit_room(pytheus_emitter *out, size_t size) {
         room = into->text + into->used;
     } else {
         size_t capacity = into->capacity * 2 + size + 500;
-        char *text = (char *)pytheus__resize(&out->writer->registry->allocator, into->text,
-                                             into->capacity, capacity);
+        char *text = capacity > into->capacity
+                         ? (char *)pytheus__resize(&out->writer->registry->allocator, into->text,
+                                                   into->capacity, capacity)
+                         : NULL; /* there are no more addresses */
         if (text) {
             into->text = text;
             into->capacity = capacity;
