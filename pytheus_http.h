@@ -81,7 +81,8 @@
    one /64). Instead of the next one, that one is closed which has waited longest for its request to
    be complete; so those who send theirs at once get their answer, however many send it slowly.
    Where all are in the middle of their answers, the next one is closed itself. A request has room
-   for 128 KB; a connection on which nothing moves for idle_seconds is closed.
+   for 128 KB, of which each name[] takes some 60 bytes besides its own: 1,500 of them fit. A
+   connection on which nothing moves for idle_seconds is closed.
    Memory is bounded by these limits: 16 MB for requests, and for each page that is being written
    200 KB, with gzip 500 KB. The number of connections is at most half of RLIMIT_NOFILE as it is at
    the start.
@@ -925,6 +926,7 @@ typedef struct pytheus__http_peer {
     uint64_t address;
     bool is_waiting; /* for a request, or the rest of one */
     bool is_leaving;
+    struct pytheus__http_visit *visit; /* libmicrohttpd forgets to tell the end of some */
 } pytheus__http_peer;
 
 /* A thread that writes pages, one at a time, into a pipe whose other end is a connection. */
@@ -978,6 +980,7 @@ struct pytheus_http {
 
 /* A request, from its first line until its answer is out. */
 typedef struct pytheus__http_visit {
+    pytheus__http_peer *peer;
     pytheus__http_writer *writer;
     bool has_begun;
     bool is_counted;
@@ -1138,6 +1141,7 @@ static void pytheus__http_say_goodbye(pytheus_http *server, pytheus__http_peer *
         (void)pthread_mutex_lock(&pytheus__http_lock);
         pytheus__http_unlink(server, peer);
         (void)pthread_mutex_unlock(&pytheus__http_lock);
+        PYTHEUS_HTTP_FREE(peer->visit);
         PYTHEUS_HTTP_FREE(peer);
     }
 }
@@ -1152,16 +1156,18 @@ static void pytheus__http_on_connection(void *user, struct MHD_Connection *conne
     }
 }
 
-static void pytheus__http_set_waiting(pytheus_http *server, struct MHD_Connection *connection,
-                                      bool is_waiting) {
+/* NULL: there was no memory for it. */
+static pytheus__http_peer *pytheus__http_peer_of(struct MHD_Connection *connection) {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    pytheus__http_peer *peer = info ? (pytheus__http_peer *)info->socket_context : NULL;
-    if (peer) {
-        pytheus__http_unlink(server, peer);
-        peer->is_waiting = is_waiting;
-        pytheus__http_link(server, peer);
-    }
+    return info ? (pytheus__http_peer *)info->socket_context : NULL;
+}
+
+static void pytheus__http_set_waiting(pytheus_http *server, pytheus__http_peer *peer,
+                                      bool is_waiting) {
+    pytheus__http_unlink(server, peer);
+    peer->is_waiting = is_waiting;
+    pytheus__http_link(server, peer);
 }
 
 /* ---- from a writer to the network ---- */
@@ -1519,15 +1525,14 @@ static void pytheus__http_ask(pytheus__http_words *words, struct MHD_Connection 
 }
 
 /* No answer begins once the server is stopping. */
-static bool pytheus__http_count(pytheus_http *server, pytheus__http_visit *visit,
-                                struct MHD_Connection *connection) {
+static bool pytheus__http_count(pytheus_http *server, pytheus__http_visit *visit) {
     bool is_stopping;
     (void)pthread_mutex_lock(&pytheus__http_lock);
     is_stopping = server->is_stopping;
     if (!is_stopping) {
         visit->is_counted = true;
         server->num_answering++;
-        pytheus__http_set_waiting(server, connection, false);
+        pytheus__http_set_waiting(server, visit->peer, false);
     }
     (void)pthread_mutex_unlock(&pytheus__http_lock);
     return !is_stopping;
@@ -1539,7 +1544,7 @@ static pytheus__http_result pytheus__http_answer_visit(pytheus_http *server,
                                                        const char *method, bool is_last) {
     pytheus__http_plan plan = PYTHEUS__EMPTY;
     pytheus_http_request request = PYTHEUS__EMPTY;
-    if (!pytheus__http_count(server, visit, connection)) {
+    if (!pytheus__http_count(server, visit)) {
         return MHD_NO;
     }
     pytheus__http_ask(&server->words, connection, method, visit->target, &request);
@@ -1585,23 +1590,27 @@ static pytheus__http_result pytheus__http_on_request(void *user, struct MHD_Conn
 }
 
 static void *pytheus__http_on_target(void *unused, const char *target,
-                                     struct MHD_Connection *unused_connection) {
+                                     struct MHD_Connection *connection) {
+    pytheus__http_peer *peer = pytheus__http_peer_of(connection);
     size_t size = strlen(target) + 1;
-    pytheus__http_visit *visit = (pytheus__http_visit *)PYTHEUS_HTTP_MALLOC(sizeof *visit + size);
-    (void)unused, (void)unused_connection;
+    pytheus__http_visit *visit =
+        peer ? (pytheus__http_visit *)PYTHEUS_HTTP_MALLOC(sizeof *visit + size) : NULL;
+    (void)unused;
     if (visit) {
         memset((void *)visit, 0, sizeof *visit);
         visit->target = (char *)(visit + 1);
         memcpy(visit->target, target, size);
+        visit->peer = peer;
+        peer->visit = visit;
     }
     return visit;
 }
 
-static void pytheus__http_on_end(void *user, struct MHD_Connection *connection, void **state,
+static void pytheus__http_on_end(void *user, struct MHD_Connection *unused_connection, void **state,
                                  enum MHD_RequestTerminationCode unused) {
     pytheus_http *server = (pytheus_http *)user;
     pytheus__http_visit *visit = (pytheus__http_visit *)*state;
-    (void)unused;
+    (void)unused_connection, (void)unused;
     if (!visit) {
         return;
     }
@@ -1610,12 +1619,13 @@ static void pytheus__http_on_end(void *user, struct MHD_Connection *connection, 
     }
     if (visit->is_counted) {
         (void)pthread_mutex_lock(&pytheus__http_lock);
-        pytheus__http_set_waiting(server, connection, true);
+        pytheus__http_set_waiting(server, visit->peer, true);
         if (!--server->num_answering) {
             (void)pthread_cond_broadcast(&pytheus__http_answered);
         }
         (void)pthread_mutex_unlock(&pytheus__http_lock);
     }
+    visit->peer->visit = NULL;
     PYTHEUS_HTTP_FREE(visit);
     *state = NULL;
 }
