@@ -946,6 +946,7 @@ typedef struct pytheus__http_writer {
     bool is_awaited; /* the connection is suspended until there is more */
     uint64_t address;
     struct MHD_Connection *connection;
+    unsigned idle_seconds;
     pytheus__http_plan plan;
     pytheus_http_head head;
     char *bytes; /* a ring */
@@ -1190,19 +1191,24 @@ static pytheus_err pytheus__http_pipe_head(void *user, const pytheus_http_head *
     return PYTHEUS_OK;
 }
 
+/* Under the writer's lock. False: the moment has come. */
+static bool pytheus__http_wait_until(pytheus__http_writer *writer, double moment) {
+    struct timespec until;
+    until.tv_sec = (time_t)moment;
+    until.tv_nsec = (long)((moment - (double)until.tv_sec) * 1e9);
+    return !pthread_cond_timedwait(&writer->changed, &writer->lock, &until);
+}
+
 /* Under the writer's lock. */
 static pytheus_err pytheus__http_wait_for_room(pytheus__http_writer *writer) {
-    struct timespec until;
-    int result = 0;
-    until.tv_sec = (time_t)writer->plan.deadline;
-    until.tv_nsec = (long)((writer->plan.deadline - (double)until.tv_sec) * 1e9);
-    while (writer->used == PYTHEUS__HTTP_ROOM && !writer->is_left && !result) {
-        result = pthread_cond_timedwait(&writer->changed, &writer->lock, &until);
+    bool has_time = true;
+    while (writer->used == PYTHEUS__HTTP_ROOM && !writer->is_left && has_time) {
+        has_time = pytheus__http_wait_until(writer, writer->plan.deadline);
     }
     if (writer->is_left) {
         return pytheus_fail(PYTHEUS_ERR_IO, "page: who asked for it has gone");
     }
-    return result ? pytheus_fail(PYTHEUS_ERR_IO, "page: the time for it is over") : PYTHEUS_OK;
+    return has_time ? PYTHEUS_OK : pytheus_fail(PYTHEUS_ERR_IO, "page: the time for it is over");
 }
 
 /* Under the writer's lock: as much as there is room for up to the ring's end. */
@@ -1232,6 +1238,31 @@ static pytheus_err pytheus__http_pipe_body(void *user, const char *bytes, size_t
     return err;
 }
 
+/* A reset, so that even somebody who takes no chunks sees that this is not the end. */
+static void pytheus__http_reset(struct MHD_Connection *connection) {
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct sockaddr nowhere;
+    memset(&nowhere, 0, sizeof nowhere);
+    nowhere.sa_family = AF_UNSPEC;
+    if (info) {
+        (void)connect(info->connect_fd, &nowhere, sizeof nowhere);
+    }
+}
+
+/* Under the writer's lock. What is left of a page could go out byte by byte, for hours. */
+static void pytheus__http_wait_for_reader(pytheus__http_writer *writer) {
+    double now = pytheus__http_now(), deadline = writer->plan.deadline;
+    double moment = (now > deadline ? now : deadline) + writer->idle_seconds;
+    bool has_time = true;
+    while (writer->has_ended && writer->is_busy && has_time) {
+        has_time = pytheus__http_wait_until(writer, moment);
+    }
+    if (writer->has_ended && writer->is_busy) {
+        pytheus__http_reset(writer->connection);
+    }
+}
+
 static void pytheus__http_write_page(pytheus__http_writer *writer) {
     pytheus_http_sink sink = PYTHEUS__EMPTY;
     memset((void *)&sink, 0, sizeof sink);
@@ -1245,6 +1276,7 @@ static void pytheus__http_write_page(pytheus__http_writer *writer) {
     writer->has_failed = has_failed;
     writer->is_busy = !writer->is_left;
     pytheus__http_wake_reader(writer);
+    pytheus__http_wait_for_reader(writer);
     (void)pthread_mutex_unlock(&writer->lock);
 }
 
@@ -1263,18 +1295,6 @@ static void *pytheus__http_run_writer(void *user) {
             return NULL;
         }
         pytheus__http_write_page(writer);
-    }
-}
-
-/* A reset, so that even somebody who takes no chunks sees that this is not the end. */
-static void pytheus__http_reset(struct MHD_Connection *connection) {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct sockaddr nowhere;
-    memset(&nowhere, 0, sizeof nowhere);
-    nowhere.sa_family = AF_UNSPEC;
-    if (info) {
-        (void)connect(info->connect_fd, &nowhere, sizeof nowhere);
     }
 }
 
@@ -1331,7 +1351,8 @@ static bool pytheus__http_start_writer(pytheus__http_writer *writer) {
 
 /* The plan becomes the writer's. */
 static bool pytheus__http_ask_writer(pytheus__http_writer *writer, pytheus__http_plan *plan,
-                                     struct MHD_Connection *connection, uint64_t address) {
+                                     struct MHD_Connection *connection, uint64_t address,
+                                     unsigned idle_seconds) {
     bool is_free;
     (void)pthread_mutex_lock(&writer->lock);
     is_free = !writer->is_busy && pytheus__http_start_writer(writer);
@@ -1342,6 +1363,7 @@ static bool pytheus__http_ask_writer(pytheus__http_writer *writer, pytheus__http
         writer->first = writer->used = 0;
         writer->connection = connection;
         writer->address = address;
+        writer->idle_seconds = idle_seconds;
         writer->plan = *plan;
         (void)pthread_cond_signal(&writer->changed);
     }
@@ -1370,7 +1392,8 @@ static pytheus__http_writer *pytheus__http_find_writer(pytheus_http *server,
         return NULL;
     }
     for (i = 0; i < server->num_writers; i++) {
-        if (pytheus__http_ask_writer(&server->writers[i], plan, connection, address)) {
+        if (pytheus__http_ask_writer(&server->writers[i], plan, connection, address,
+                                     server->idle_seconds)) {
             return &server->writers[i];
         }
     }
