@@ -39,7 +39,8 @@
    Where the registry's backend tells which processes share it, the page has the values of all of
    them, each with a label, process_open_fds{pid="4711"}, whoever writes it. What a process can tell
    of itself alone is left out then: process_heap_bytes, and the descriptors of another user's
-   process. c_info is that of the writer.
+   process; where /proc is that of another PID namespace, the other processes. c_info is that of the
+   writer.
 
    .pid_label gives the label to a process that is alone on its page, for what brings several such
    pages together.
@@ -169,10 +170,10 @@ static bool pytheus__process_is_own(const pytheus__process *process) {
 /* /proc/self/stat, or that of another process. */
 static void pytheus__process_path(const pytheus__process *process, const char *name,
                                   char path[64]) {
-    if (process->pid) {
-        (void)snprintf(path, 64, "/proc/%ld/%s", (long)process->pid, name);
-    } else {
+    if (pytheus__process_is_own(process)) {
         (void)snprintf(path, 64, "/proc/self/%s", name);
+    } else {
+        (void)snprintf(path, 64, "/proc/%ld/%s", (long)process->pid, name);
     }
 }
 
@@ -189,6 +190,18 @@ static void pytheus__process_read(const pytheus__process *process, const char *n
         (void)fclose(file);
     }
     text[n] = '\0';
+}
+
+/* Where /proc is that of another PID namespace, its numbers are other processes. */
+static bool pytheus__process_may_be_read(const pytheus__process *process) {
+    pytheus__process own;
+    char text[32];
+    if (pytheus__process_is_own(process)) {
+        return true;
+    }
+    own.pid = 0;
+    pytheus__process_read(&own, "stat", text, sizeof text);
+    return strtoll(text, NULL, 10) == (int64_t)getpid();
 }
 
 /* When the system began, in seconds since 1970; below 0: not known. Read each time, because it
@@ -288,9 +301,11 @@ static void pytheus__process_count_fds(pytheus__process *process) {
 }
 
 static void pytheus__process_look_outside(pytheus__process *process) {
-    pytheus__process_look_at_stat(process);
-    pytheus__process_look_at_limits(process);
-    pytheus__process_count_fds(process);
+    if (pytheus__process_may_be_read(process)) {
+        pytheus__process_look_at_stat(process);
+        pytheus__process_look_at_limits(process);
+        pytheus__process_count_fds(process);
+    }
 }
 #elif !defined(_WIN32)
 static double pytheus__process_soft_limit(const struct rlimit *limit) {

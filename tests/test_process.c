@@ -99,6 +99,7 @@ TEST(the_default_registry_needs_no_description) {
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -615,6 +616,39 @@ TEST(more_processes_may_come_and_go_meanwhile) {
     num_sharing = 0;
     CHECK(look(r, "process_threads") >= 1);
     pytheus_registry_free(r);
+}
+
+/* It and another one are 1 and 2 among themselves, and have the /proc where these are others. */
+static void look_from_a_container(void) {
+    pid_t other = start_worker(0);
+    shared_by[0] = getpid();
+    shared_by[1] = other;
+    num_sharing = num_sharing_later = 2;
+    pytheus_registry *r = shared_registry();
+    CHECK_INT(getpid(), 1);
+    CHECK(look(r, with_pid("process_start_time_seconds", 1)) > wall_clock() - 20);
+    CHECK_DOUBLE(look(r, with_pid("process_open_fds", 1)), count_fds());
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        CHECK(look(r, with_pid(names[i], other)) < 0);
+    stop_worker(other);
+    pytheus_registry_free(r);
+    fflush(stdout);
+    _exit(check_num_failed != 0);
+}
+
+TEST(another_containers_processes_are_not_taken_for_ones_own) {
+    int status = 1;
+    if (geteuid() != 0 || unshare(0) != 0)
+        SKIP("not root, or in a sandbox");
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        pid_t inner = unshare(CLONE_NEWPID) == 0 ? fork() : -1;
+        if (inner == 0)
+            look_from_a_container();
+        _exit(inner < 0 || waitpid(inner, &status, 0) != inner || status != 0);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
 TEST_PROCESS(r, a_registry_of_one_process_has_no_others) {
