@@ -1629,15 +1629,17 @@ static void *pytheus__http_on_target(void *unused, const char *target,
     return visit;
 }
 
-static void pytheus__http_on_end(void *user, struct MHD_Connection *unused_connection, void **state,
-                                 enum MHD_RequestTerminationCode unused) {
+static void pytheus__http_on_end(void *user, struct MHD_Connection *connection, void **state,
+                                 enum MHD_RequestTerminationCode why) {
     pytheus_http *server = (pytheus_http *)user;
     pytheus__http_visit *visit = (pytheus__http_visit *)*state;
-    (void)unused_connection, (void)unused;
     if (!visit) {
         return;
     }
     if (visit->writer) {
+        if (why != MHD_REQUEST_TERMINATED_COMPLETED_OK) {
+            pytheus__http_reset(connection);
+        }
         pytheus__http_leave(visit->writer);
     }
     if (visit->is_counted) {

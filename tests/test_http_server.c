@@ -742,6 +742,22 @@ TEST_WITH(registry, a_page_that_nobody_reads_is_given_up) {
     stop();
 }
 
+/* What the system has of it still arrives; then it must not look like the end. */
+TEST_WITH(registry, a_page_that_is_given_up_does_not_look_whole) {
+    START(registry, .idle_seconds = 1);
+    add_series(registry, 100000);
+    int s = client_connect_from(0, port), err, few = 65536;
+    size_t size;
+    setsockopt(s, SOL_SOCKET, SO_RCVBUF, &few, sizeof few);
+    client_send(s, "GET /metrics HTTP/1.0\r\n\r\n");
+    client_sleep(3);
+    char *text = client_receive(s, 5, &size, &err);
+    CHECK_INT(err, ECONNRESET);
+    free(text);
+    close(s);
+    stop();
+}
+
 TEST_WITH(registry, clients_that_leave_do_no_harm) {
     START(registry, 0);
     add_series(registry, 50000);
