@@ -81,7 +81,7 @@
    one /64). Instead of the next one, that one is closed which has waited longest for its request to
    be complete; so those who send theirs at once get their answer, however many send it slowly.
    Where all are in the middle of their answers, the next one is closed itself. A request has room
-   for 128 KB, of which each name[] takes some 60 bytes besides its own: 1,500 of them fit. A
+   for 128 KB, of which each name[] takes some 60 bytes besides its own: a thousand fit. A
    connection on which nothing moves for idle_seconds is closed.
    Memory is bounded by these limits: 16 MB for requests, and for each page that is being written
    200 KB, with gzip 500 KB. The number of connections is at most half of RLIMIT_NOFILE as it is at
@@ -93,9 +93,10 @@
 
    5. THREADS, SIGNALS, FORK
 
-   All functions may be called from any thread. The server's threads take no signals but those of
-   faults and profilers, and nothing here raises SIGPIPE. A forked child has no server: there the
-   sockets are closed, the parent's server goes on, and pytheus_http_stop does nothing.
+   All functions may be called from any thread; but pytheus_http_stop from a collector would wait
+   for itself. The server's threads take no signals but those of faults and profilers, and nothing
+   here raises SIGPIPE. A forked child has no server: there the sockets are closed, the parent's
+   server goes on, and pytheus_http_stop does nothing.
 
 
    6. OPTIONS
