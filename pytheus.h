@@ -9951,8 +9951,8 @@ typedef struct pytheus__generated_entry {
 typedef struct pytheus__writer {
     pytheus_registry *registry;
     pytheus_format format;
-    const char *const *wanted; /* names of metrics or samples; NULL: all */
-    size_t num_wanted;
+    bool is_partial;        /* with what is wanted alone, */
+    pytheus__hashes wanted; /* names of metrics or samples */
     const pytheus_sink *sink;
     pytheus_err err; /* once set, nothing more is written */
     bool is_told;    /* to the logger */
@@ -10600,23 +10600,15 @@ static bool pytheus__set_name(pytheus__writer *writer, pytheus_type type, const 
 /* Whether who asked for some names wants this metric. */
 static bool pytheus__is_wanted(const pytheus__writer *writer, pytheus_type type,
                                const char *metric) {
-    pytheus__piece prefix = writer->registry->prefix;
-    pytheus__claim claims[PYTHEUS__MOST_CLAIMS], name;
-    size_t i, k, n;
-    if (!writer->wanted) {
+    pytheus__claim claims[PYTHEUS__MOST_CLAIMS];
+    size_t i, n;
+    if (!writer->is_partial) {
         return true;
     }
     n = pytheus__claims(writer->registry->seed, type, metric, claims);
-    for (i = 0; i < writer->num_wanted; i++) {
-        if (strncmp(writer->wanted[i], prefix.text ? prefix.text : "", prefix.size) == 0) {
-            name.base = writer->wanted[i] + prefix.size;
-            name.base_size = strlen(name.base);
-            name.suffix = "";
-            for (k = 0; k < n; k++) {
-                if (pytheus__same_claim(&claims[k], &name)) {
-                    return true;
-                }
-            }
+    for (i = 0; i < n; i++) {
+        if (pytheus__has_hash(&writer->wanted, claims[i].hash)) {
+            return true;
         }
     }
     return false;
@@ -11829,6 +11821,7 @@ static void pytheus__end_page(pytheus__writer *writer) {
     }
     (void)pytheus__try(writer->registry, pytheus__forget_generated, writer);
     pytheus__hashes_free(allocator, &writer->emitted);
+    pytheus__hashes_free(allocator, &writer->wanted);
     pytheus__release_memory(allocator, writer->buffer, PYTHEUS__CHUNK_SIZE);
     pytheus__release_memory(allocator, writer->values, writer->num_values * sizeof *writer->values);
     pytheus__release_memory(allocator, writer->long_text, writer->long_text_size);
@@ -11843,6 +11836,23 @@ static pytheus_err pytheus__end_of_page(pytheus_registry *registry, pytheus_err 
     return err;
 }
 
+static pytheus_err pytheus__want(pytheus__writer *writer, const char *const *names,
+                                 size_t num_names) {
+    pytheus__piece prefix = writer->registry->prefix;
+    size_t i;
+    for (i = 0; i < num_names; i++) {
+        bool is_here = strncmp(names[i], prefix.text ? prefix.text : "", prefix.size) == 0;
+        const char *name = names[i] + (is_here ? prefix.size : 0);
+        uint64_t hash = pytheus__hash_more(writer->registry->seed, writer->registry->seed[0], name,
+                                           strlen(name));
+        if (is_here && !pytheus__add_hash(&writer->registry->allocator, &writer->wanted, hash)) {
+            return pytheus__out_of_memory("page");
+        }
+    }
+    return PYTHEUS_OK;
+}
+
+/* Of the names alone, or, if they are NULL, all. */
 static pytheus_err pytheus__write(pytheus_registry *registry, pytheus_format format,
                                   const char *const *names, size_t num_names,
                                   const pytheus_sink *sink) {
@@ -11853,10 +11863,12 @@ static pytheus_err pytheus__write(pytheus_registry *registry, pytheus_format for
     memset((void *)&writer, 0, sizeof writer);
     writer.registry = pytheus__registry_or_default(registry);
     writer.format = format == PYTHEUS_OPENMETRICS ? format : PYTHEUS_TEXT;
-    writer.wanted = names;
-    writer.num_wanted = num_names;
+    writer.is_partial = names != NULL;
     writer.sink = sink;
-    writer.err = pytheus__discover_all(writer.registry);
+    writer.err = pytheus__want(&writer, names, num_names);
+    if (!writer.err) {
+        writer.err = pytheus__discover_all(writer.registry);
+    }
     if (!writer.err) {
         pytheus__begin_page(&writer);
     }
@@ -11878,7 +11890,7 @@ PYTHEUS_API pytheus_err pytheus_write(pytheus_registry *registry, pytheus_format
 PYTHEUS_API pytheus_err pytheus_write_named(pytheus_registry *registry, pytheus_format format,
                                             const char *const *names, size_t num_names,
                                             const pytheus_sink *sink) {
-    static const char *const nothing[] = {""};
+    static const char *const nothing[] = {NULL};
     size_t i;
     for (i = 0; i < num_names; i++) {
         if (!names || !names[i]) {

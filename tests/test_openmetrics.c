@@ -1552,6 +1552,31 @@ TEST(names_have_the_registrys_prefix) {
     pytheus_registry_free(r);
 }
 
+/* Strangers may ask for as many as they like: not each for each metric. */
+TEST_WITH(r, many_names_take_no_longer_than_a_page) {
+    enum { METRICS = 20000, NAMES = 5000 };
+    static char texts[NAMES][16];
+    static const char *names[NAMES];
+    static capture c;
+    memset(&c, 0, sizeof c);
+    c.fails_at = sizeof c.text - 1;
+    for (int i = 0; i < METRICS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "m%d", i);
+        (void)GAUGE(r, .name = name);
+    }
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(texts[i], sizeof texts[i], i == NAMES / 2 ? "m77" : "x%d", i);
+        names[i] = texts[i];
+    }
+    clock_t began = clock();
+    CHECK_ERR(pytheus_write_named(r, PYTHEUS_TEXT, names, NAMES, &(pytheus_sink){put, &c}),
+              PYTHEUS_OK);
+    CHECK_STR(c.text, "# TYPE m77 gauge\nm77 0\n");
+    if (!IS_SANITIZED)
+        CHECK((double)(clock() - began) / CLOCKS_PER_SEC < 1);
+}
+
 /* ==== WHAT THE OFFICIAL CASES MEAN ==== */
 
 /* See test_reader.c. */
