@@ -177,6 +177,23 @@ PYTHEUS_API pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc, py
    are not above 0; otherwise as pytheus_gauge_set. Any thread; does not allocate. */
 PYTHEUS_API pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double v, double seconds);
 
+#else
+
+static inline PYTHEUS__UNUSED pytheus_err pytheus_redis_backend(const pytheus_redis_desc *desc,
+                                                                pytheus_backend *out) {
+    (void)desc;
+    (void)out;
+    return PYTHEUS_OK;
+}
+
+static inline PYTHEUS__UNUSED pytheus_err pytheus_redis_gauge_set_for(pytheus_gauge gauge, double v,
+                                                                      double seconds) {
+    (void)gauge;
+    (void)v;
+    (void)seconds;
+    return PYTHEUS_OK;
+}
+
 #endif
 
 #ifdef __cplusplus
