@@ -2,7 +2,7 @@
  *
  *     http [port]        http://127.0.0.1:9100/metrics, unless told otherwise
  *
- * Needs libmicrohttpd and zlib: cc http.c -lmicrohttpd -lz -pthread */
+ * Needs libmicrohttpd and zlib: cc -I.. http.c -lmicrohttpd -lz -pthread */
 #define _POSIX_C_SOURCE 200809L
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"

@@ -5,7 +5,7 @@
  *     /metrics   what Prometheus scrapes
  *
  * quickstart [port] serves on 127.0.0.1, port 8080 unless told otherwise, until SIGINT or SIGTERM.
- * Needs libmicrohttpd and zlib: cc quickstart.c -lmicrohttpd -lz -pthread */
+ * Needs libmicrohttpd and zlib: cc -I.. quickstart.c -lmicrohttpd -lz -pthread */
 #define _POSIX_C_SOURCE 200809L
 #define PYTHEUS_IMPLEMENTATION
 #include "pytheus.h"
