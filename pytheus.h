@@ -135,7 +135,8 @@
    A handle never dangles. After the removal every operation on it is PYTHEUS_ERR_REMOVED and
    touches nothing, for ever, also when the same labels are made again (that is another view) and
    when a thread was in the middle of an operation. Memory of removed series is used again, so
-   churn does not grow the process.
+   churn does not grow the process. Only pytheus_registry_free ends the handles themselves: none of
+   its metrics' may be used after it.
 
 
    5. TIMERS, PROGRESS, ERRORS COUNTED
@@ -172,6 +173,8 @@
        http_requests_total: no label "metod" (has: method, code)
 
    The registry's logger gets it, once per metric and error; without one it is a line on stderr.
+   An operation on the nothing handle has no registry to log to, and only returns its error, also
+   where a definition was forgotten.
    Nothing aborts, exits or asserts on what comes from outside. Out of memory is an error like any
    other: nothing has changed, nothing is lost, and the next call may succeed.
 
@@ -219,7 +222,9 @@
    pytheus_counter_set_function. Whole families: a collector.
 
        static pytheus_err collect(void *user, pytheus_emitter *out) {
-           pytheus_emit_family(out, &(pytheus_family){PYTHEUS_GAUGE, "queue_length", "Waiting."});
+           pytheus_emit_family(out, &(pytheus_family){
+               .type = PYTHEUS_GAUGE, .name = "queue_length", .help = "Waiting."
+           });
            return pytheus_emit_sample(out, &(pytheus_sample){
                .pairs = (const char *[]){"queue", "mail"}, .num_strings = 2, .value = waiting(user)
            });
@@ -243,9 +248,10 @@
 
    Class and configuration are found apart: the argument, then the environment, then "single" and
    {}. pytheus_load_backend(NULL, NULL) therefore loads what the environment says, and so does the
-   first use of the default registry. A metric stays in the backend that its registry had when it
-   was made. Without a companion header there is one class, "single"; pytheus_file.h brings "file",
-   with which all processes of a service count together and show one page.
+   first use of the default registry; where that fails, its logger is told, and values are in the
+   process. A metric stays in the backend that its registry had when it was made. Without a
+   companion header there is one class, "single"; pytheus_file.h brings "file", pytheus_redis.h
+   "redis".
 
    Two companions let processes share their metrics. pytheus_file.h: those of one machine, in one
    file in memory; what is counted is there at once, survives any process that is killed, and costs
@@ -306,8 +312,8 @@
 
    10. MEMORY
 
-   A series of a counter with two labels takes about 180 bytes, one of a histogram with 11 buckets
-   about 310, all included. inc, add, set, observe and timers never allocate, nor does labels() for
+   A series of a counter with two labels takes about 190 bytes, one of a histogram with 11 buckets
+   about 285, all included. inc, add, set, observe and timers never allocate, nor does labels() for
    a view that exists, up to 1 KB of values. All memory comes from the registry's allocator and goes
    back with pytheus_registry_free.
 
@@ -888,7 +894,8 @@ PYTHEUS_API void pytheus_show_created(pytheus_registry *registry, bool shown);
 
 /* Bounds for desc.buckets: start, start + width, ...; start, start * factor, ...; n bounds from min
    to max, each the same factor over the one before. Return n, or 0 and write nothing usable where
-   these are not increasing finite numbers (width > 0; start > 0 and factor > 1; 0 < min < max). */
+   these are not increasing finite numbers (width > 0; start > 0 and factor > 1; 0 < min < max). As
+   desc.num_buckets, 0 means the standard ones. */
 PYTHEUS_API size_t pytheus_buckets_linear(double *out, size_t n, double start, double width);
 PYTHEUS_API size_t pytheus_buckets_exponential(double *out, size_t n, double start, double factor);
 PYTHEUS_API size_t pytheus_buckets_range(double *out, size_t n, double min, double max);
