@@ -219,12 +219,18 @@ PYTHEUS_API const char *pytheus_http_url(const pytheus_http *server);
 
 #ifdef __cplusplus
 }
+
+#ifndef PYTHEUS_HTTP_NO_SERVER
+inline pytheus_http *pytheus_http_start(const pytheus_http_desc &desc) {
+    return pytheus_http_start(&desc);
+}
+#endif
 #endif
 
 #endif /* PYTHEUS_HTTP_H */
 
-#if defined(PYTHEUS_HTTP_IMPLEMENTATION) && !defined(PYTHEUS_HTTP_IMPLEMENTED)
-#define PYTHEUS_HTTP_IMPLEMENTED
+#if defined(PYTHEUS_HTTP_IMPLEMENTATION) && !defined(PYTHEUS__HTTP_IMPLEMENTED)
+#define PYTHEUS__HTTP_IMPLEMENTED
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -198,6 +198,10 @@ static inline PYTHEUS__UNUSED pytheus_err pytheus_redis_gauge_set_for(pytheus_ga
 
 #ifdef __cplusplus
 } /* extern "C" */
+
+inline pytheus_err pytheus_redis_backend(const pytheus_redis_desc &desc, pytheus_backend *backend) {
+    return pytheus_redis_backend(&desc, backend);
+}
 #endif
 
 #endif /* PYTHEUS_REDIS_H */
