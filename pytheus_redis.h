@@ -69,7 +69,8 @@
    pytheus_redis_last_flush_timestamp_seconds of the process that wrote it. Without Redis a page is
    an error; with serve_own it shows this process's own values and pytheus_redis_up 0.
 
-   After a fork the child has a connection of its own, and sends nothing of what its parent counted.
+   After a fork the child has a connection of its own, and sends nothing of what its parent counted
+   or removed.
    It has a thread of its own from the fork on if its parent had series, which it may add to unseen,
    otherwise from its first series on. A child that must be without threads (unshare) is forked
    before the first series, or from a program with write_through, which has no thread.
@@ -3762,7 +3763,7 @@ static void pytheus_redis__drop_hands(pytheus_redis *redis) {
     }
 }
 
-/* In the child: all that was counted before is the parent's to send. */
+/* In the child: all that was counted or removed before is the parent's to send. */
 static void pytheus_redis__forked(void *user) {
     pytheus_redis *redis = (pytheus_redis *)user;
     pytheus_redis__series *series;
@@ -3780,6 +3781,9 @@ static void pytheus_redis__forked(void *user) {
             pytheus_redis__values(series, series->acknowledged);
         }
         series->is_known = series->is_known && series->metric->across == PYTHEUS_SHARED;
+        if (series->is_removed) {
+            pytheus_redis__end_of(series);
+        }
     }
     pytheus_redis__new_identity(redis);
     redis->number = redis->base = 0;

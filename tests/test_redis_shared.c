@@ -304,6 +304,33 @@ TEST(children_have_a_line_and_counts_of_their_own) {
     fork_in(&client_layout);
 }
 
+/* The parent may have the same labels again by the time the child flushes. */
+TEST(what_a_parent_removed_is_not_removed_by_its_child) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(NULL);
+    pytheus_counter c = COUNTER(r, .name = "c", .required_labels = {"a"});
+    int parent_has_sent[2];
+    char byte = 0;
+    pytheus_counter_inc(pytheus_counter_labels(c, "a", "x"));
+    FLUSH(r);
+    pytheus_view_remove(pytheus_counter_labels(c, "a", "x").view);
+    CHECK(!pipe(parent_has_sent));
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(read(parent_has_sent[0], &byte, 1) != 1 || pytheus_flush(r) != PYTHEUS_OK);
+    pytheus_counter_add(pytheus_counter_labels(c, "a", "x"), 5);
+    FLUSH(r);
+    CHECK(write(parent_has_sent[1], &byte, 1) == 1);
+    int status = 1;
+    waitpid(pid, &status, 0);
+    CHECK_INT(status, 0);
+    CHECK_STR(ASK("HGET", "c", "{\"a\": \"x\"}"), "5");
+    close(parent_has_sent[0]);
+    close(parent_has_sent[1]);
+    pytheus_registry_free(r);
+}
+
 /* As daemons do: they close all that is open, and open what they need. */
 TEST(a_daemon_has_its_files_for_itself) {
     NEED_REDIS();
