@@ -1189,7 +1189,8 @@ struct pytheus_redis {
     bool is_refused;     /* by TLS, on one of the two sides */
     redisReader *reader;
     pytheus_redis__take *take;
-    size_t num_replies; /* that have come since the last sending */
+    size_t num_replies; /* that have come since the last sending, */
+    size_t num_asked;   /* and how many are to */
     bool is_broken;     /* what came is no answer */
     char refusal[128];  /* the first error among them */
     pytheus_redis__bytes out;
@@ -2000,7 +2001,9 @@ static void pytheus_redis__got(const redisReadTask *task, const char *text, size
         (void)snprintf(redis->refusal, sizeof redis->refusal, "%.*s",
                        (int)(size < 120 ? size : 120), text);
     }
-    redis->take(redis, task, text, size, n);
+    if (redis->num_replies < redis->num_asked) {
+        redis->take(redis, task, text, size, n);
+    }
 }
 
 static void *pytheus_redis__got_string(const redisReadTask *task, char *text, size_t size) {
@@ -2127,6 +2130,7 @@ static pytheus_err pytheus_redis__exchange(pytheus_redis *redis, const pytheus_r
     size_t sent = 0;
     redis->take = take;
     redis->num_replies = 0;
+    redis->num_asked = num_replies;
     redis->is_broken = false;
     redis->refusal[0] = '\0';
     if (text->failed) {
@@ -4158,6 +4162,9 @@ static void pytheus_redis__take_page(pytheus_redis *redis, const redisReadTask *
     if (redis->num_replies != read->reply) {
         return;
     }
+    if (!task->parent || task->idx % 2 == 0) {
+        reading->row = NULL; /* whatever comes in the place of a field */
+    }
     if (task->type == REDIS_REPLY_ERROR && !task->parent) {
         pytheus_redis__not_read(redis, read->metric, text, size);
     } else if (task->type == REDIS_REPLY_ARRAY && !task->parent) {
@@ -5303,9 +5310,6 @@ static void pytheus_redis__take_keys(pytheus_redis *redis, const redisReadTask *
     pytheus_redis__reading *reading = &redis->reading;
     pytheus_redis__metric *metric;
     (void)n;
-    if (redis->num_replies >= reading->num_reads) {
-        return;
-    }
     metric = reading->reads[redis->num_replies].metric;
     if (task->type == REDIS_REPLY_ERROR && !task->parent) {
         pytheus_redis__not_read(redis, metric, text, size);

@@ -718,9 +718,12 @@ TEST(answers_that_are_none) {
     }
 }
 
-/* A server, or what stands before it, that voids each transaction. */
-static void voiding(int listener) {
-    static const char *const answers[][2] = {{"EXEC\r\n", "*-1\r\n"}, {"GET\r\n", "$-1\r\n"}};
+/* What is answered to commands that begin so, by the last that fits; to others OK. */
+typedef struct answer {
+    const char *question, *text;
+} answer;
+
+static void answering(int listener, const answer *answers, size_t n) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
         int client = accept(listener, NULL, NULL);
@@ -729,16 +732,66 @@ static void voiding(int listener) {
         while ((size = read(client, question, sizeof question - 1)) > 0) {
             question[size] = '\0';
             for (const char *at = question; (at = strchr(at, '*')) != NULL; at++) {
-                const char *verb = strchr(at, '$'), *answer = "+OK\r\n";
+                const char *verb = strchr(at, '$'), *text = "+OK\r\n";
                 verb = verb ? strchr(verb, '\n') : NULL;
-                for (size_t i = 0; verb && i < COUNT_OF(answers); i++)
-                    if (!strncmp(verb + 1, answers[i][0], strlen(answers[i][0])))
-                        answer = answers[i][1];
-                (void)!send(client, answer, strlen(answer), MSG_NOSIGNAL);
+                for (size_t i = 0; verb && i < n; i++)
+                    if (!strncmp(verb + 1, answers[i].question, strlen(answers[i].question)))
+                        text = answers[i].text;
+                (void)!send(client, text, strlen(text), MSG_NOSIGNAL);
             }
         }
         close(client);
     }
+}
+
+static pid_t answering_way(char path[96], const char *name, const answer *answers, size_t n) {
+    snprintf(path, 96, "%s/%s", redis_folder, name);
+    int listener = proxy_open(path, true);
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0)
+        answering(listener, answers, n);
+    close(listener);
+    return pid;
+}
+
+/* In the place of a field there is a number, and what comes before it is of a smaller metric. */
+TEST(a_hash_without_a_field_is_left_out) {
+    static const answer answers[] = {
+        {"EXEC\r\n", "*0\r\n"},
+        {"GET\r\n", "$-1\r\n"},
+        {"HGETALL\r\n", "*2\r\n:1\r\n$1\r\n7\r\n"},
+        {"HGETALL\r\n$1\r\na\r\n", "*2\r\n$10\r\n{\"l\": \"x\"}\r\n$1\r\n1\r\n"},
+    };
+    NEED_REDIS();
+    char path[96];
+    pid_t pid = answering_way(path, "fieldless", answers, COUNT_OF(answers));
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM, .unix_socket_path = path});
+    COUNTER(r, .name = "a", .required_labels = {"l"});
+    HISTOGRAM(r, .name = "b", .required_labels = {"l"});
+    CHECK_REDIS_PAGE(r, "# TYPE a counter\na{l=\"x\"} 1\n# TYPE b histogram\n");
+    pytheus_registry_free(r);
+    end_way(pid);
+}
+
+#define PROCESS "*2\r\n$12\r\ng {\"l\": \"x\"}\r\n$3\r\n1 1\r\n"
+#define PROCESSES PROCESS PROCESS PROCESS PROCESS PROCESS PROCESS PROCESS PROCESS PROCESS
+
+TEST(more_processes_than_were_asked_for) {
+    static const answer answers[] = {{"EXEC\r\n", "*0\r\n"},
+                                     {"GET\r\n", "$-1\r\n"},
+                                     {"INCR\r\n", ":1\r\n"},
+                                     {"SMEMBERS\r\n", "*1\r\n$1\r\n1\r\n"},
+                                     {"HGETALL\r\n", PROCESSES PROCESSES}};
+    NEED_REDIS();
+    char path[96];
+    pid_t pid = answering_way(path, "crowded", answers, COUNT_OF(answers));
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM, .unix_socket_path = path});
+    GAUGE(r, .name = "g", .required_labels = {"l"}, .across = PYTHEUS_PER_PROCESS);
+    CHECK(pytheus_generate(r, PYTHEUS_TEXT, NULL) == NULL);
+    CHECK(strstr(pytheus_last_error(), "more answers than questions") != NULL);
+    pytheus_registry_free(r);
+    end_way(pid);
 }
 
 static void *flush_with_an_error(void *r) {
@@ -747,16 +800,12 @@ static void *flush_with_an_error(void *r) {
 }
 
 TEST(transactions_that_are_always_void_take_no_stack) {
+    static const answer answers[] = {{"EXEC\r\n", "*-1\r\n"}, {"GET\r\n", "$-1\r\n"}};
     NEED_REDIS();
     char path[96];
     pthread_attr_t small;
     pthread_t thread;
-    snprintf(path, sizeof path, "%s/voiding", redis_folder);
-    int listener = proxy_open(path, true);
-    pid_t pid = fork();
-    if (pid == 0)
-        voiding(listener);
-    close(listener);
+    pid_t pid = answering_way(path, "voiding", answers, COUNT_OF(answers));
     pytheus_registry *r =
         redis_registry(&(pytheus_redis_desc){.command_timeout_ms = 1500, .unix_socket_path = path});
     COUNTER(r, .name = "c");
