@@ -3551,6 +3551,8 @@ static pytheus_err pytheus_redis__flush_alone(pytheus_redis *redis, int64_t dead
     if (redis->context || pytheus_redis__has_something_to_say(redis)) {
         err = pytheus_redis__flush_now(redis, deadline, enough);
         *has_rest = redis->has_rest;
+    } else {
+        pytheus_redis__reap(redis);
     }
     if (err) {
         (void)pytheus_redis__tell(redis, "");

@@ -466,6 +466,30 @@ TEST(churn_on_a_full_redis_takes_no_memory) {
     pytheus_registry_free(r);
 }
 
+/* States are not sent: nobody connects for them, and no page may ever be asked for. */
+TEST(churn_of_states_takes_no_memory) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(&(pytheus_redis_desc){.flush_interval_ms = 20});
+    pytheus_stateset s = pytheus_stateset_new(&(pytheus_desc){
+        .registry = r, .name = "s", .states = {"on", "off"}, .required_labels = {"a"}});
+    size_t used[2] = {0, 0};
+    for (int round = 0; round < 40; round++) {
+        for (int i = 0; i < 900; i++) {
+            char a[16];
+            snprintf(a, sizeof a, "%d", i);
+            pytheus_stateset_switch(pytheus_stateset_labels(s, "a", a), "on");
+        }
+        redis_sleep_ms(50);
+        CHECK_ERR(pytheus_view_clear(s.view), PYTHEUS_OK);
+        used[round > 9] = round == 9 || round == 39 ? mallinfo2().uordblks : 0;
+    }
+#if !IS_SANITIZED
+    CHECK(used[1] < used[0] + 1000000);
+#endif
+    (void)used;
+    pytheus_registry_free(r);
+}
+
 TEST(why_a_server_hangs_up_is_told) {
     NEED_REDIS();
     pytheus_backend backend;
