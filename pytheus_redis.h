@@ -70,7 +70,8 @@
    an error; with serve_own it shows this process's own values and pytheus_redis_up 0.
 
    After a fork the child has a connection of its own, and sends nothing of what its parent counted
-   or removed.
+   or removed; also when Redis has lost its data, what was before the fork comes back from the
+   parent.
    It has a thread of its own from the fork on if its parent had series, which it may add to unseen,
    otherwise from its first series on. A child that must be without threads (unshare) is forked
    before the first series, or from a program with write_through, which has no thread.
@@ -1019,6 +1020,8 @@ typedef struct pytheus_redis__series {
     uint64_t sets; /* how often it had been set when Redis acknowledged that */
     bool is_told;  /* that it is refused */
     int64_t refused_until;
+    uint64_t inherited_sets;              /* at the fork that made this process, */
+    double inherited;                     /* and of a gauge the value */
     pytheus_redis__row *row;              /* NULL: none yet */
     pytheus_redis__value acknowledged[1]; /* num_values of the metric */
 } pytheus_redis__series;
@@ -2544,8 +2547,19 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
     PYTHEUS_REDIS__STORE(&redis->last_flush_ms, (uint64_t)(pytheus_redis__wall_clock() * 1000));
 }
 
+/* What a child has from its parent is its parent's to say. */
+static void pytheus_redis__say_again(pytheus_redis__series *series) {
+    if (pytheus_redis__is_gauge(series->metric)) {
+        series->acknowledged->whole = 0;
+        series->acknowledged->real = series->inherited;
+    }
+    if (series->metric->type < PYTHEUS_HISTOGRAM) {
+        series->sets = series->inherited_sets;
+    }
+}
+
 /* The server lost what it had of this process, or the last of it. With nothing at all counters
-   begin again, and what gauges say is said again; in an older state the gauges are as they were
+   begin again, and what gauges say is said again; in an older state shared gauges are as they were
    then, and who says them again would count twice, or undo what others have set. */
 static void pytheus_redis__begin_again(pytheus_redis *redis) {
     bool has_nothing = !redis->found;
@@ -2553,11 +2567,8 @@ static void pytheus_redis__begin_again(pytheus_redis *redis) {
     (void)pthread_mutex_lock(&redis->lock);
     for (series = redis->first_series; series; series = series->next) {
         series->is_known = false;
-        if (has_nothing && pytheus_redis__is_gauge(series->metric)) {
-            memset((void *)series->acknowledged, 0, sizeof *series->acknowledged);
-        }
-        if (has_nothing && series->metric->type < PYTHEUS_HISTOGRAM) {
-            series->sets = 0;
+        if (has_nothing || series->metric->across != PYTHEUS_SHARED) {
+            pytheus_redis__say_again(series);
         }
     }
     (void)pthread_mutex_unlock(&redis->lock);
@@ -3783,8 +3794,9 @@ static void pytheus_redis__forked(void *user) {
     pytheus_redis__disconnect(redis);
     for (series = redis->first_series; series; series = series->next) {
         if (series->slot) {
-            series->sets = pytheus_redis__sets(series);
+            series->sets = series->inherited_sets = pytheus_redis__sets(series);
             pytheus_redis__values(series, series->acknowledged);
+            series->inherited = series->acknowledged->real;
         }
         series->is_known = series->is_known && series->metric->across == PYTHEUS_SHARED;
         if (series->is_removed) {

@@ -537,6 +537,30 @@ TEST(a_server_with_older_data_is_not_told_again_what_it_has) {
     redis_end(false);
 }
 
+TEST(a_server_with_older_data_is_told_the_gauges_of_the_process) {
+    static const char *const layouts[] = {"pytheus", "prometheus_redis_client"};
+    for (size_t i = 0; i < COUNT_OF(layouts); i++) {
+        NEED_REDIS();
+        pytheus_registry *r = redis_registry(&(pytheus_redis_desc){SELDOM, .layout = layouts[i]});
+        pytheus_gauge own = GAUGE(r, .name = "own", .across = PYTHEUS_PER_PROCESS);
+        pytheus_gauge_set(own, 5);
+        FLUSH(r);
+        pytheus_counter_inc(COUNTER(r, .name = "c"));
+        FLUSH(r); /* the saved data has a flush of this process since it has its number */
+        (void)ASK("SAVE");
+        pytheus_gauge_set(own, 6);
+        FLUSH(r);
+        redis_crash();
+        CHECK(redis_launch(NULL, NULL));
+        FLUSH(r);
+        char *page = redis_page(r);
+        CHECK(page && strstr(page, "own{gauge_index=\"1\"} 6\n"));
+        pytheus_free(page);
+        pytheus_registry_free(r);
+        redis_end(false);
+    }
+}
+
 /* -- ways that cut a connection at a bad moment -- */
 
 /* Says after how many bytes of a piece the connection ends; all of them: it goes on. */

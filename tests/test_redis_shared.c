@@ -331,6 +331,55 @@ TEST(what_a_parent_removed_is_not_removed_by_its_child) {
     pytheus_registry_free(r);
 }
 
+static void flush_when_asked(pytheus_registry *r, const int asks[2], const int tells[2]) {
+    char byte;
+    while (read(asks[0], &byte, 1) == 1 && pytheus_flush(r) == PYTHEUS_OK)
+        (void)!write(tells[1], &byte, 1);
+    _exit(1);
+}
+
+static void flush_there(const int asks[2], const int tells[2]) {
+    char byte = 0;
+    CHECK(write(asks[1], &byte, 1) == 1 && read(tells[0], &byte, 1) == 1);
+}
+
+TEST(a_server_that_is_empty_is_not_told_by_a_child_what_its_parent_said) {
+    NEED_REDIS();
+    pytheus_registry *r = redis_registry(NULL);
+    pytheus_gauge added = GAUGE(r, .name = "added"), set = GAUGE(r, .name = "set");
+    pytheus_counter k = COUNTER(r, .name = "k"), c = COUNTER(r, .name = "c");
+    int asks[2], tells[2];
+    pytheus_gauge_add(added, 5);
+    pytheus_gauge_set(set, 1);
+    pytheus_counter_set(k, 100);
+    FLUSH(r);
+    CHECK(!pipe(asks) && !pipe(tells));
+    fflush(NULL);
+    pid_t pid = fork();
+    if (pid == 0) {
+        pytheus_gauge_add(added, 2);
+        pytheus_counter_inc(c);
+        flush_when_asked(r, asks, tells);
+    }
+    flush_there(asks, tells);
+    pytheus_gauge_set(set, 7);
+    pytheus_counter_set(k, 200);
+    FLUSH(r);
+    CHECK_STR(ASK("MGET", "added", "set", "k", "c"), "7\n7\n200\n1\n");
+    redis_crash();
+    CHECK(redis_launch(NULL, NULL));
+    FLUSH(r);
+    flush_there(asks, tells);
+    CHECK_STR(ASK("MGET", "added", "set", "k", "c"), "7\n7\n200\n0\n");
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    for (int i = 0; i < 2; i++) {
+        close(asks[i]);
+        close(tells[i]);
+    }
+    pytheus_registry_free(r);
+}
+
 /* As daemons do: they close all that is open, and open what they need. */
 TEST(a_daemon_has_its_files_for_itself) {
     NEED_REDIS();
