@@ -1020,6 +1020,7 @@ typedef struct pytheus_redis__series {
     uint64_t sets; /* how often it had been set when Redis acknowledged that */
     bool is_told;  /* that it is refused */
     int64_t refused_until;
+    int64_t sent;                         /* when Redis last acknowledged it */
     uint64_t inherited_sets;              /* at the fork that made this process, */
     double inherited;                     /* and of a gauge the value */
     pytheus_redis__row *row;              /* NULL: none yet */
@@ -1213,9 +1214,9 @@ struct pytheus_redis {
     uint64_t page;
     uint64_t process_index; /* tells this process's gauges apart; 0: not known yet */
     uint64_t process_since; /* number of the first transaction after it was given */
-    int64_t process_refreshed, process_refused_until;
+    int64_t process_refused_until;
     pytheus_redis__reading reading;
-    bool must_refresh; /* this process's gauges */
+    int64_t refreshes; /* this process's gauges that were sent no later */
     pytheus_redis__bytes scratch;
     pytheus_redis__bytes plain, key; /* in the making: a key's labels, and the key */
     pytheus_redis__news news[PYTHEUS_REDIS__MOST_NEWS];
@@ -2521,6 +2522,7 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
     pytheus_redis__transaction *transaction = &redis->transaction;
     bool all_done = true;
     size_t i;
+    redis->last_flush = pytheus_redis__now();
     for (i = 0; i < transaction->num_changes; i++) {
         const pytheus_redis__change *change = &transaction->changes[i];
         pytheus_redis__series *series = change->series;
@@ -2537,13 +2539,13 @@ static void pytheus_redis__acknowledge(pytheus_redis *redis) {
                 series->sets = change->sets;
                 series->is_known = true;
                 series->is_told = false;
+                series->sent = redis->last_flush;
             }
             all_done = true;
         }
     }
     redis->base = transaction->number;
     transaction->number = 0;
-    redis->last_flush = pytheus_redis__now();
     PYTHEUS_REDIS__STORE(&redis->last_flush_ms, (uint64_t)(pytheus_redis__wall_clock() * 1000));
 }
 
@@ -3064,20 +3066,18 @@ static pytheus_err pytheus_redis__know_process(pytheus_redis *redis, int64_t dea
         (void)pytheus_redis__tell(redis, "");
     }
     redis->process_since = redis->number + 1;
-    redis->process_refreshed = 0;
     return err;
 }
 
-/* Whether the gauges of this process are to be sent again, lest they expire. */
-static bool pytheus_redis__is_refresh_due(pytheus_redis *redis) {
+/* What was sent by then of this process's gauges is to be sent again, lest it expire. */
+static int64_t pytheus_redis__refreshes(const pytheus_redis *redis) {
     double ms = PYTHEUS_REDIS__PROCESS_REFRESH_SECONDS * 1000;
-    pytheus_redis__metric *metric = NULL;
+    const pytheus_redis__metric *metric = NULL;
     while ((metric = pytheus_redis__next_metric(redis, metric)) != NULL) {
         double third = metric->expire_seconds * 1000 / 3;
         ms = metric->across != PYTHEUS_SHARED && third > 0 && third < ms ? third : ms;
     }
-    return !redis->process_refreshed ||
-           (double)(pytheus_redis__now() - redis->process_refreshed) > ms;
+    return pytheus_redis__now() - (int64_t)ms - 1;
 }
 
 /* The key of this process' hash and, behind it, the field of a series there, into scratch; false:
@@ -3143,7 +3143,7 @@ static void pytheus_redis__set_own(pytheus_redis *redis, pytheus_redis__series *
     pytheus_redis__value now = {0, 0};
     bool is_due;
     now.real = pytheus_redis__real(series, 0);
-    is_due = series->is_known ? redis->must_refresh : redis->layout->has_zeros;
+    is_due = series->is_known ? series->sent <= redis->refreshes : redis->layout->has_zeros;
     if (!redis->process_index || (!is_due && sets == series->sets &&
                                   pytheus_redis__is_same_value(now, series->acknowledged[0]))) {
         return;
@@ -3320,7 +3320,7 @@ static void pytheus_redis__go_round(const pytheus_redis *redis, pytheus_redis__p
 }
 
 static void pytheus_redis__begin_progress(pytheus_redis *redis, pytheus_redis__progress *progress) {
-    redis->must_refresh = pytheus_redis__is_refresh_due(redis);
+    redis->refreshes = pytheus_redis__refreshes(redis);
     (void)pthread_mutex_lock(&redis->lock);
     progress->removals = redis->has_removed || redis->num_closed > 0;
     progress->has_all = redis->write_through;
@@ -3419,9 +3419,6 @@ static pytheus_err pytheus_redis__flush_all(pytheus_redis *redis, int64_t deadli
     }
     redis->turn = progress.removals || progress.has_all ? redis->turn : progress.after;
     redis->has_rest = !progress.has_all;
-    if (!err && redis->must_refresh) {
-        redis->process_refreshed = pytheus_redis__now();
-    }
     return err;
 }
 

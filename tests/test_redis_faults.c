@@ -668,6 +668,34 @@ TEST(from_far_away_each_series_has_its_turn) {
     end_way(pid);
 }
 
+/* They are refreshed in several flushes, and all in time. */
+TEST(from_far_away_gauges_of_the_process_stay) {
+    NEED_REDIS();
+    enum { SERIES = 6000 };
+    char path[96];
+    pid_t pid = cut_way(path, "farther", far_away);
+    pytheus_registry *r =
+        redis_registry(&(pytheus_redis_desc){.unix_socket_path = path,
+                                             .connect_timeout_ms = 200,
+                                             .command_timeout_ms = 300,
+                                             .flush_interval_ms = 50,
+                                             .layout = "prometheus_redis_client"});
+    pytheus_gauge g = GAUGE(r, .name = "g", .required_labels = {"a"}, .across = PYTHEUS_PER_PROCESS,
+                            .expire_seconds = 6, .max_series = SERIES);
+    for (int i = 0; i < SERIES; i++) {
+        char a[16];
+        snprintf(a, sizeof a, "%d", i);
+        pytheus_gauge_set(pytheus_gauge_labels(g, "a", a), i);
+    }
+    redis_sleep_ms(8500);
+    for (int i = 0; i < 5; i++) {
+        redis_sleep_ms(300);
+        CHECK(strtol(ASK("DBSIZE"), NULL, 10) >= SERIES);
+    }
+    pytheus_registry_free(r);
+    end_way(pid);
+}
+
 /* What was refused is tried again after 10 seconds: nothing of it may have been done before. */
 TEST(what_was_refused_is_counted_once_and_takes_nothing_away) {
     NEED_REDIS();
