@@ -1958,6 +1958,7 @@ static ssize_t pytheus_redis__send_some(pytheus_redis *redis, const char *text, 
 }
 
 static void pytheus_redis__disconnect(pytheus_redis *redis) {
+    redisContext *context = redis->context;
 #ifdef PYTHEUS_REDIS_TLS
     SSL_free(redis->tls);
     BIO_meth_free(redis->tls_socket);
@@ -1968,9 +1969,9 @@ static void pytheus_redis__disconnect(pytheus_redis *redis) {
         redisReaderFree(redis->reader);
         redis->reader = NULL;
     }
-    if (redis->context) {
-        redisFree(redis->context);
-        redis->context = NULL;
+    redis->context = NULL; /* before it is freed: a child may be forked in the middle */
+    if (context) {
+        redisFree(context);
     }
 }
 
