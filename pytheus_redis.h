@@ -1114,7 +1114,7 @@ typedef enum pytheus_redis__step {
 
 typedef struct pytheus_redis pytheus_redis;
 
-/* Takes a part of a reply. task->parent is NULL for a whole one. */
+/* Takes a part of a reply that was asked for. task->parent is NULL for a whole one. */
 typedef void pytheus_redis__take(pytheus_redis *redis, const redisReadTask *task, const char *text,
                                  size_t size, long long n);
 
@@ -2195,8 +2195,7 @@ static bool pytheus_redis__may_pass(const char *refusal) {
 static void pytheus_redis__take_greeting(pytheus_redis *redis, const redisReadTask *task,
                                          const char *text, size_t size, long long n) {
     static const char enabled[] = "cluster_enabled:1";
-    pytheus_redis__step step =
-        redis->num_replies < redis->num_steps ? redis->steps[redis->num_replies] : redis->steps[0];
+    pytheus_redis__step step = redis->steps[redis->num_replies];
     double number = 0;
     size_t i;
     (void)n;
@@ -4868,7 +4867,7 @@ static pytheus_err pytheus_redis__observe(void *user, void *const *cells, size_t
 static void pytheus_redis__take_get(pytheus_redis *redis, const redisReadTask *task,
                                     const char *text, size_t size, long long n) {
     (void)n;
-    if (task->type == REDIS_REPLY_STRING && redis->num_replies < 2) {
+    if (task->type == REDIS_REPLY_STRING) {
         redis->is_broken |=
             !pytheus_redis__read_number(text, size, &redis->reading.numbers[redis->num_replies]);
     }
